@@ -1,0 +1,168 @@
+// saber score: the score tree of a query split, distributed over ranks and restartable.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <set>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/narrow.h"
+#include "core/progress.h"
+#include "data/score_journal.h"
+#include "launch/commands.h"
+#include "launch/inputs.h"
+#include "trainer/reward/tiny_lvlm_scorer.h"
+#include "trainer/search/beam.h"
+#include "trainer/search/pool.h"
+
+namespace saber {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::int64_t> rows_to_score(const ScoreSettings& settings, const EmbeddingSet& set) {
+  std::vector<std::int64_t> rows = set.rows_of(split_of_name(settings.split));
+  if (rows.empty()) throw_bad_input("has no rows of split " + settings.split, "/split");
+  if (settings.max_queries > 0 && settings.max_queries < size_of(rows)) rows.resize(index_of(settings.max_queries));
+  return rows;
+}
+
+ScoreTreeOrigin origin_of(const ScoreSettings& settings, const EmbeddingSet& set, const Scorer& scorer) {
+  ScoreTreeOrigin origin;
+  origin.scorer = scorer.identity();
+  origin.prompt_template = scorer.prompt_template();
+  origin.reduction = "log_likelihood";
+  origin.data_fingerprint = set.fingerprint;
+  origin.pool =
+      settings.pool.kind == "mixed" ? fmt::format("mixed, nearest {}", settings.pool.nearest) : settings.pool.kind;
+  origin.shots = settings.shots;
+  origin.beam = settings.beam;
+  origin.pool_size = settings.pool.size;
+  origin.seed = settings.pool.seed;
+  return origin;
+}
+
+// True when the output is already the wanted tree; refuses to replace another one.
+bool is_done(const ScoreSettings& settings, const ScoreTreeOrigin& origin, const std::vector<std::int64_t>& ids) {
+  if (!fs::exists(settings.output)) return false;
+  const ScoreTree tree = read_score_tree(settings.output);
+  const std::set<std::int64_t> scored(tree.query.begin(), tree.query.end());
+  if (tree.origin == origin && scored == std::set<std::int64_t>(ids.begin(), ids.end())) return true;
+  throw_bad_input("exists and was made from other settings, data, LVLM or queries", settings.output,
+                  "remove it, or name another file in score.output");
+}
+
+// What one start of the command still has to do, agreed by all ranks.
+struct Plan {
+  bool done = false;
+  std::int64_t attempt = 0;
+  std::vector<std::int64_t> rows;  // queries without a journal record
+};
+
+fs::path journal_folder(const ScoreSettings& settings) {
+  return settings.output + ".journal";
+}
+
+Plan make_plan(const ScoreSettings& settings, const EmbeddingSet& set, const ScoreTreeOrigin& origin,
+               const std::vector<std::int64_t>& rows) {
+  Plan plan;
+  std::vector<std::int64_t> ids;
+  for (const std::int64_t row : rows) ids.push_back(set.id[index_of(row)]);
+  plan.done = is_done(settings, origin, ids);
+  if (plan.done) return plan;
+  const JournalContents journals = read_journals(journal_folder(settings), origin);
+  plan.attempt = journals.next_attempt;
+  std::set<std::int64_t> scored;
+  for (const QueryNodes& nodes : journals.queries) scored.insert(nodes.query);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!scored.contains(ids[i])) plan.rows.push_back(rows[i]);
+  }
+  create_folders(journal_folder(settings));
+  return plan;
+}
+
+Plan agree_on_plan(const MpiSession& session, const std::function<Plan()>& make) {
+  const std::string agreed = session.on_root([&] {
+    const Plan plan = make();
+    return nlohmann::json{{"done", plan.done}, {"attempt", plan.attempt}, {"rows", plan.rows}}.dump();
+  });
+  const auto json = nlohmann::json::parse(agreed);
+  return {json.at("done"), json.at("attempt"), json.at("rows")};
+}
+
+void write_tree(const ScoreSettings& settings, const EmbeddingSet& set, const ScoreTreeOrigin& origin,
+                const std::vector<std::int64_t>& rows) {
+  std::set<std::int64_t> wanted;
+  for (const std::int64_t row : rows) wanted.insert(set.id[index_of(row)]);
+  std::vector<QueryNodes> queries = read_journals(journal_folder(settings), origin).queries;
+  std::erase_if(queries, [&](const QueryNodes& nodes) { return !wanted.contains(nodes.query); });
+  ensure(queries.size() == wanted.size(), "every query has a journal record when the tree is written");
+  const ScoreTree tree = build_score_tree(origin, std::move(queries));
+  write_score_tree(settings.output, tree);
+  fs::remove_all(journal_folder(settings));
+  spdlog::info("wrote {}: {} queries, {} scored sequences", settings.output, wanted.size(), tree.size());
+}
+
+}  // namespace
+
+void ScoreSettings::declare(Schema& schema) {
+  schema.text(output, "score.output", "runs/demo/scores.h5", "score tree to write; it does not depend on run.dir");
+  schema.choice(split, "score.split", "train", {"train", "validation", "test"}, "queries to score");
+  schema.integer(max_queries, "score.max_queries", 0, 0, Schema::kAny, "queries", "only the first so many; 0: all");
+  schema.integer(shots, "score.shots", 4, 1, 64, "shots", "length N of the longest sequences");
+  schema.integer(beam, "score.beam", 4, 1, 1024, "", "width b of the beam");
+  schema.choice(pool.kind, "score.pool", "mixed", {"random", "similarity", "mixed"},
+                "candidates of a query: random; the most similar; half of them from the score.nearest most similar");
+  schema.integer(pool.size, "score.pool_size", 32, 2, 1 << 20, "rows", "candidates c per query");
+  schema.integer(pool.nearest, "score.nearest", 300, 1, Schema::kAny, "rows",
+                 "most similar rows that a mixed pool draws half from");
+  schema.integer(pool.seed, "score.seed", 1, 0, Schema::kAny, "", "seed of the candidate pools");
+}
+
+int run_score(const MpiSession& session, const Settings& settings) {
+  const ScoreSettings& score = settings.score;
+  const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
+  std::vector<std::int64_t> rows;
+  std::unique_ptr<TinyLvlmScorer> scorer;
+  session.on_all([&] {
+    if (score.pool.size < score.shots)
+      throw_bad_input(
+          fmt::format("score.pool_size is {}, wanted at least score.shots = {}", score.pool.size, score.shots));
+    rows = rows_to_score(score, set);
+    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
+  });
+  const ScoreTreeOrigin origin = origin_of(score, set, *scorer);
+  const Plan plan = agree_on_plan(session, [&] { return make_plan(score, set, origin, rows); });
+  if (plan.done) {
+    if (session.is_root()) spdlog::info("{} is complete, nothing to do", score.output);
+    return 0;
+  }
+  if (session.is_root() && plan.rows.size() < rows.size()) {
+    spdlog::info("{} of {} queries are in the journals already", rows.size() - plan.rows.size(), rows.size());
+  }
+
+  const Similarity similarity(set);
+  ScoreJournal journal(journal_folder(score), plan.attempt, session.rank(), origin);
+  const std::int64_t mine = (size_of(plan.rows) - session.rank() + session.world_size() - 1) / session.world_size();
+  Progress progress("score (rank 0's share)", "queries", mine, !session.is_root());
+  std::int64_t evaluations = 0;
+  for (std::int64_t i = session.rank(); i < size_of(plan.rows); i += session.world_size()) {
+    const std::int64_t row = plan.rows[index_of(i)];
+    const QueryNodes nodes =
+        beam_search(*scorer, set, row, candidate_pool(score.pool, set, similarity, row), score.beam, score.shots);
+    journal.append(nodes);
+    evaluations += nodes.size();
+    progress.add(1, fmt::format("{:.0f} evaluations/s",
+                                static_cast<double>(evaluations * session.world_size()) / progress.seconds()));
+  }
+  journal.sync();
+  session.barrier();
+  session.on_root([&]() -> std::string {
+    write_tree(score, set, origin, rows);
+    return {};
+  });
+  return 0;
+}
+
+}  // namespace saber

@@ -1,0 +1,19 @@
+// One function per command, each in its own file. They return the exit status; errors are thrown.
+#pragma once
+
+#include <string>
+
+#include "comm/mpi_session.h"
+#include "launch/settings.h"
+
+namespace saber {
+
+int run_data(const MpiSession& session, const Settings& settings, const std::string& action);
+int run_lvlm(const MpiSession& session, const Settings& settings, const std::string& action);
+
+int run_score(const MpiSession& session, const Settings& settings);
+int run_train(const MpiSession& session, const Settings& settings);
+int run_select(const MpiSession& session, const Settings& settings);
+int run_eval(const MpiSession& session, const Settings& settings);
+
+}  // namespace saber

@@ -1,0 +1,34 @@
+// What several commands read before they start: data sets, score trees, trained models. Rank 0 checks first; all ranks
+// fail together.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "comm/mpi_session.h"
+#include "data/embedding_set.h"
+#include "data/score_tree.h"
+#include "launch/settings.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/model/features.h"
+
+namespace saber {
+
+EmbeddingSet load_embedding_set(const MpiSession& session, const std::string& path);
+std::vector<ScoreTree> load_score_trees(const MpiSession& session, const std::vector<std::string>& paths);
+
+// Compiler, LibTorch and SabER versions, stored in checkpoints.
+std::string build_description();
+
+struct TrainedModel {
+  SaberModel model{nullptr};
+  std::int64_t step = 0;
+  std::filesystem::path folder;
+};
+
+// The model of a run folder's newest checkpoint, or of one step-… folder, in float32 and without gradients. Throws
+// bad_input when there is none, or when it was built for embeddings of other widths. Not collective.
+TrainedModel load_trained_model(const std::filesystem::path& run_or_step_folder, const EmbeddingWidths& widths);
+
+}  // namespace saber

@@ -1,0 +1,78 @@
+// Start-up and the one place where errors end: settings are read by rank 0, sent to all, and a command runs.
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "comm/agreed_error.h"
+#include "comm/mpi_session.h"
+#include "core/log.h"
+#include "launch/command_line.h"
+#include "launch/commands.h"
+
+namespace saber {
+namespace {
+
+int dispatch(const MpiSession& session, const Settings& settings, const CommandLine& line) {
+  if (line.command == "data") return run_data(session, settings, line.action);
+  if (line.command == "lvlm") return run_lvlm(session, settings, line.action);
+  if (line.command == "score") return run_score(session, settings);
+  if (line.command == "train") return run_train(session, settings);
+  if (line.command == "select") return run_select(session, settings);
+  if (line.command == "eval") return run_eval(session, settings);
+  throw Error(ErrorKind::internal, "no command " + line.command);
+}
+
+// Rank 0 reads the command line and the files it names; all ranks get the result.
+CommandLine agree_on_command_line(const MpiSession& session, int argc, char** argv, Settings& settings) {
+  const std::string agreed = session.on_root([&] {
+    const CommandLine line = parse_command_line(argc, argv, settings);
+    return nlohmann::json{{"command", line.command},
+                          {"action", line.action},
+                          {"check_only", line.check_only},
+                          {"print", line.print},
+                          {"settings", settings.schema.values()}}
+        .dump();
+  });
+  const auto json = nlohmann::json::parse(agreed);
+  settings.schema.restore(json.at("settings"));
+  return {json.at("command"), json.at("action"), json.at("check_only"), json.at("print")};
+}
+
+int run(const MpiSession& session, int argc, char** argv) {
+  Settings settings;
+  const CommandLine line = agree_on_command_line(session, argc, argv, settings);
+  const bool print = !line.print.empty() || line.check_only;
+  if (print) {
+    if (session.is_root()) fmt::print("{}", line.print.empty() ? settings.schema.values().dump(2) + "\n" : line.print);
+    return 0;
+  }
+  start_log(session.host(), session.rank(), settings.log_level);
+  const int threads = settings.num_threads > 0 ? static_cast<int>(settings.num_threads) : session.num_threads();
+  at::set_num_threads(threads);
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  return dispatch(session, settings, line);
+}
+
+}  // namespace
+}  // namespace saber
+
+int main(int argc, char** argv) {
+  const saber::MpiSession session(&argc, &argv);
+  saber::start_log(session.host(), session.rank(), "info");
+  try {
+    return saber::run(session, argc, argv);
+  } catch (const saber::AgreedError& error) {
+    if (!error.reported_elsewhere()) spdlog::error("{}", error.what());
+    return error.exit_status();
+  } catch (const saber::Error& error) {
+    spdlog::error("{}", error.what());
+    if (session.world_size() == 1) return error.exit_status();
+    session.abort(error.exit_status());
+  } catch (const std::exception& error) {
+    spdlog::error("{}", error.what());
+    if (session.world_size() == 1) return 1;
+    session.abort(1);
+  }
+}

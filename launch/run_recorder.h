@@ -1,0 +1,42 @@
+// What rank 0 keeps of a training run while it goes on: metrics.jsonl, samples.jsonl, console lines, checkpoints.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "comm/mpi_session.h"
+#include "data/embedding_set.h"
+#include "launch/run_folder.h"
+#include "launch/settings.h"
+#include "trainer/train_step.h"
+
+namespace saber {
+
+class RunRecorder {
+ public:
+  // last_step: where this start of the run will end. All references must outlive the recorder.
+  RunRecorder(const MpiSession& session, const Settings& settings, Trainer& trainer, const Objective& objective,
+              const EmbeddingSet& set, std::int64_t last_step);
+
+  void record(const StepReport& report);
+  // Writes a checkpoint. Collective: all ranks fail together.
+  void save();
+
+ private:
+  void print_line(const StepReport& report);
+
+  const MpiSession& session_;
+  const Settings& settings_;
+  Trainer& trainer_;
+  const Objective& objective_;
+  std::int64_t last_step_;
+  TrainState state_;
+  std::optional<StepLog> metrics_, samples_;  // rank 0 only
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::int64_t steps_here_ = 0;
+  std::int64_t steps_since_line_ = 0;
+  double loss_since_line_ = 0;
+};
+
+}  // namespace saber

@@ -1,0 +1,25 @@
+#include "launch/settings.h"
+
+namespace saber {
+
+Settings::Settings() {
+  schema.integer(seed, "seed", 1, 0, Schema::kAny, "", "seed of training: initial weights and order of the samples",
+                 OnResume::must_match);
+  schema.text(run_folder, "run.dir", "runs/run", "folder of the run: metrics, checkpoints");
+  schema.choice(log_level, "log.level", "info", {"debug", "info", "warning", "error"},
+                "least severe lines that are printed");
+  schema.integer(num_threads, "run.threads", 0, 0, 1024, "threads", "compute threads per rank; 0: cores / local ranks");
+  schema.text(embeddings, "data.embeddings", "runs/demo/data/emoji-vqa.h5",
+              "embedding data set: an HDF5 file, or a folder of part-*.h5");
+  schema.text(lvlm_weights, "lvlm.weights", "configs/tiny-lvlm.safetensors", "weights of the built-in tiny LVLM");
+  comm.declare(schema);
+  demo.declare(schema);
+  lvlm.declare(schema);
+  score.declare(schema);
+  model.declare(schema);
+  train.declare(schema);
+  select.declare(schema);
+  eval.declare(schema);
+}
+
+}  // namespace saber

@@ -1,0 +1,25 @@
+// Starts MPI before any test and ends it after the last. A rank that fails ends the others, which may wait for it.
+#include <gtest/gtest.h>
+
+#include "tests/comm/mpi_world.h"
+
+namespace {
+const saber::MpiSession* world = nullptr;
+}
+
+namespace saber::test {
+
+const MpiSession& mpi_world() {
+  return *world;
+}
+
+}  // namespace saber::test
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  const saber::MpiSession session(&argc, &argv);
+  world = &session;
+  const int status = RUN_ALL_TESTS();
+  if (status != 0) session.abort(status);
+  return 0;
+}

@@ -1,0 +1,51 @@
+// Checkpoint folders: <run>/checkpoints/step-00001200/ with model.safetensors, optimizer-00000-of-00001.safetensors,
+// state.json, config.json and, written last, manifest.json (sizes and checksums of the others). The folder is written
+// under a temporary name and renamed when complete. A folder whose manifest does not verify does not exist for the
+// reader.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "trainer/checkpoint/safetensors.h"
+
+namespace saber {
+
+// What continues a run, beside its tensors.
+struct TrainState {
+  std::int64_t step = 0;          // optimiser steps done
+  std::string data_fingerprint;   // of the embedding set
+  std::string units_fingerprint;  // of the training units that the plan shuffles
+  std::int64_t world_size = 1;    // ranks that wrote it
+  std::string build;              // compiler, LibTorch and SabER versions
+};
+
+struct Checkpoint {
+  std::filesystem::path folder;
+  TrainState state;
+  nlohmann::json config;  // settings of the run, Schema::values()
+  NamedTensors model;
+  std::map<std::string, std::string> model_metadata;
+  NamedTensors optimizer;  // empty when read for selection only
+};
+
+// Rank 0 only. Everything is on the disk (fsync of files and folders) when it returns. A temporary folder that an
+// earlier kill left is removed first. Afterwards at most `keep` checkpoints stay; older ones are renamed away, then
+// removed. If the step's folder exists already and verifies, nothing is written.
+void save_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint, std::int64_t keep);
+
+// Steps of all checkpoint folders by name, descending. Order is by step, never by time.
+std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& run_folder);
+
+// The newest checkpoint that verifies (every size and checksum is compared before a tensor is used), with a warning for
+// each one passed over; nothing when there is none. Throws bad_input when checkpoints exist but none verifies.
+std::optional<Checkpoint> load_newest_checkpoint(const std::filesystem::path& run_folder);
+
+// One folder; throws bad_input with the file that does not verify.
+Checkpoint load_checkpoint(const std::filesystem::path& step_folder);
+
+}  // namespace saber

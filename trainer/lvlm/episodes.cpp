@@ -1,0 +1,74 @@
+#include "trainer/lvlm/episodes.h"
+
+#include <array>
+#include <numeric>
+
+#include "core/narrow.h"
+
+namespace saber {
+namespace {
+
+constexpr double kPlainRate = 0.4;
+constexpr double kHelpfulRate = 0.6;
+constexpr std::array<double, 3> kForeignRates = {0.0, 0.25, 0.6};
+
+std::vector<std::int64_t> numbers_below(std::int64_t count) {
+  std::vector<std::int64_t> out(index_of(count));
+  std::iota(out.begin(), out.end(), std::int64_t{0});
+  return out;
+}
+
+}  // namespace
+
+EpisodeMaker::EpisodeMaker(const SceneSet& scenes, std::int64_t shots, std::int64_t num_questions)
+    : scenes_(scenes), shots_(shots), num_questions_(num_questions), num_attributes_(size_of(scenes.label_sizes)) {
+  for (std::int64_t a = 0; a < num_attributes_; ++a) {
+    scenes_with_.emplace_back(index_of(scenes.label_sizes[index_of(a)]));
+    for (std::int64_t s = 0; s < scenes.num_scenes; ++s) scenes_with_.back()[index_of(value(s, a))].push_back(s);
+  }
+}
+
+std::int64_t EpisodeMaker::value(std::int64_t scene, std::int64_t attribute) const {
+  return scenes_.labels[index_of(scene * num_attributes_ + attribute)];
+}
+
+std::vector<EpisodeItem> EpisodeMaker::make(RandomStream stream) const {
+  const std::vector<std::int64_t> tokens = stream.sample(numbers_below(num_questions_), num_attributes_);
+  std::vector<std::vector<std::int64_t>> names;
+  std::int64_t first_plain = 0;
+  for (std::int64_t a = 0; a < num_attributes_; ++a) {
+    const std::int64_t values = scenes_.label_sizes[index_of(a)];
+    if (stream.uniform() < kPlainRate) {
+      const auto begin = scenes_.plain_words.begin() + first_plain;
+      names.emplace_back(begin, begin + values);
+    } else {
+      names.push_back(stream.sample(numbers_below(size_of(scenes_.vocabulary)), values));
+    }
+    first_plain += values;
+  }
+  const auto item = [&](std::int64_t scene, std::int64_t attribute) {
+    return EpisodeItem{scene, tokens[index_of(attribute)],
+                       names[index_of(attribute)][index_of(value(scene, attribute))]};
+  };
+
+  const std::int64_t asked = stream.below(num_attributes_);
+  const std::int64_t query_scene = stream.below(scenes_.num_scenes);
+  const double foreign_rate = kForeignRates[index_of(stream.below(3))];
+  std::vector<EpisodeItem> episode;
+  for (std::int64_t k = 0; k < shots_; ++k) {
+    std::int64_t attribute = asked;
+    if (stream.uniform() < foreign_rate) attribute = (asked + 1 + stream.below(num_attributes_ - 1)) % num_attributes_;
+    episode.push_back(item(stream.below(scenes_.num_scenes), attribute));
+  }
+  if (stream.uniform() < kHelpfulRate) {
+    const auto& same = scenes_with_[index_of(asked)][index_of(value(query_scene, asked))];
+    for (const std::int64_t slot :
+         stream.sample(numbers_below(shots_), std::min<std::int64_t>(shots_, 1 + stream.below(2)))) {
+      episode[index_of(slot)] = item(same[index_of(stream.below(size_of(same)))], asked);
+    }
+  }
+  episode.push_back(item(query_scene, asked));
+  return episode;
+}
+
+}  // namespace saber

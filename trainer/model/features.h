@@ -1,0 +1,31 @@
+// The frozen embeddings of a data set as tensors, and the rows of them that a batch names.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/embedding_set.h"
+#include "trainer/model/saber_model.h"
+
+namespace saber {
+
+class Features {
+ public:
+  // type: kFloat32 or kFloat64.
+  Features(const EmbeddingSet& set, torch::ScalarType type);
+
+  EmbeddingWidths widths() const { return {image_.size(1), query_.size(1)}; }
+  QueryBatch queries(std::span<const std::int64_t> rows) const;
+  // Fused library items; rows int64 of any shape, all of them library rows -> [.., d].
+  torch::Tensor fuse(SaberModel& model, const torch::Tensor& rows) const;
+
+ private:
+  torch::Tensor image_, query_, query_result_, instruction_, task_;
+};
+
+torch::Tensor rows_tensor(std::span<const std::int64_t> rows);
+
+}  // namespace saber

@@ -1,0 +1,29 @@
+// Settings of SabER itself (docs/model.md).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/config_schema.h"
+
+namespace saber {
+
+struct ModelSettings {
+  std::string kind = "saber";      // saber | plain
+  std::string gate = "vector";     // fusion: vector | scalar | none
+  std::string mask = "relevance";  // relevance | paper | none
+  std::int64_t width = 128;        // d
+  std::int64_t blocks = 2;         // L
+  std::int64_t heads = 4;          // H
+  std::int64_t max_shots = 8;      // learned positions
+
+  void declare(Schema& schema);
+};
+
+// Widths of the embeddings that a model was built for.
+struct EmbeddingWidths {
+  std::int64_t image = 0;  // D_I
+  std::int64_t text = 0;   // D_T
+};
+
+}  // namespace saber

@@ -1,0 +1,89 @@
+#include "trainer/objective/listwise.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "core/hash.h"
+#include "core/narrow.h"
+
+namespace saber {
+
+Listwise::Listwise(double temperature, const EmbeddingSet& set, const Features& features)
+    : temperature_(temperature), set_(set), features_(features) {}
+
+void Listwise::add(const TreeReader& reader) {
+  const ScoreTree& tree = reader.tree();
+  for (std::int64_t i = 0; i < tree.size(); ++i) {
+    Node node;
+    for (const std::int64_t child : reader.children()[index_of(i)]) {
+      if (tree.status[index_of(child)] != NodeStatus::scored) continue;
+      node.children.push_back(reader.icd_row(child));
+      node.rewards.push_back(tree.reward[index_of(child)]);
+    }
+    if (node.children.size() < 2) continue;
+    node.query = reader.query_row(i);
+    node.prefix = reader.path(i);
+    nodes_.push_back(std::move(node));
+  }
+}
+
+std::vector<std::vector<std::int64_t>> Listwise::groups() const {
+  std::vector<std::vector<std::int64_t>> by_depth;
+  for (std::int64_t unit = 0; unit < num_units(); ++unit) {
+    const std::size_t depth = nodes_[index_of(unit)].prefix.size();
+    if (by_depth.size() <= depth) by_depth.resize(depth + 1);
+    by_depth[depth].push_back(unit);
+  }
+  return by_depth;
+}
+
+torch::Tensor Listwise::loss_sum(SaberModel& model, std::span<const std::int64_t> units) const {
+  const auto batch = static_cast<std::int64_t>(units.size());
+  const std::int64_t depth = size_of(nodes_[index_of(units[0])].prefix);
+  std::int64_t width = 0;
+  for (const std::int64_t unit : units) width = std::max(width, size_of(nodes_[index_of(unit)].children));
+
+  // Shorter lists are padded with library rows that the softmax then leaves out.
+  std::vector<std::int64_t> queries, prefix, children(index_of(batch * width), nodes_[index_of(units[0])].children[0]);
+  torch::Tensor rewards = torch::full({batch, width}, -std::numeric_limits<double>::infinity(), torch::kFloat64);
+  for (std::int64_t b = 0; b < batch; ++b) {
+    const Node& node = nodes_[index_of(units[index_of(b)])];
+    ensure(size_of(node.prefix) == depth, "a listwise batch holds nodes of one depth");
+    queries.push_back(node.query);
+    prefix.insert(prefix.end(), node.prefix.begin(), node.prefix.end());
+    std::copy(node.children.begin(), node.children.end(), children.begin() + b * width);
+    std::copy(node.rewards.begin(), node.rewards.end(), rewards.data_ptr<double>() + b * width);
+  }
+  const torch::Tensor shots = features_.fuse(model, rows_tensor(prefix).view({batch, depth}));
+  const torch::Tensor keys = features_.fuse(model, rows_tensor(children).view({batch, width}));
+  const torch::Tensor z = model(features_.queries(queries), shots).select(1, depth);
+  const torch::Tensor logits = torch::matmul(keys, z.unsqueeze(2)).squeeze(2);
+  const torch::Tensor padding = rewards.isinf();
+  const torch::Tensor target = (rewards / temperature_).softmax(1).to(logits.scalar_type());
+  const torch::Tensor log_p = logits.masked_fill(padding, -1e30).log_softmax(1).masked_fill(padding, 0);
+  return -(target * log_p).sum();
+}
+
+std::string Listwise::unit_name(std::int64_t unit) const {
+  const Node& node = nodes_[index_of(unit)];
+  std::vector<std::int64_t> ids;
+  for (const std::int64_t row : node.prefix) ids.push_back(set_.id[index_of(row)]);
+  return fmt::format("{}/{}", set_.id[index_of(node.query)], fmt::join(ids, "/"));
+}
+
+std::string Listwise::fingerprint() const {
+  Fingerprint print;
+  print.add_text("listwise");
+  for (const Node& node : nodes_) {
+    print.add_values(std::span<const std::int64_t>(&node.query, 1));
+    print.add_values(std::span<const std::int64_t>(node.prefix));
+    print.add_values(std::span<const std::int64_t>(node.children));
+    print.add_values(std::span<const double>(node.rewards));
+  }
+  return print.hex();
+}
+
+}  // namespace saber

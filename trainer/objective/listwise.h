@@ -1,0 +1,34 @@
+// Listwise: at every inner node of the tree the head's softmax over the scored children learns softmax(reward / tau).
+#pragma once
+
+#include "trainer/objective/objective.h"
+#include "trainer/objective/tree_reader.h"
+
+namespace saber {
+
+class Listwise : public Objective {
+ public:
+  Listwise(double temperature, const EmbeddingSet& set, const Features& features);
+  void add(const TreeReader& reader);
+
+  std::int64_t num_units() const override { return static_cast<std::int64_t>(nodes_.size()); }
+  std::vector<std::vector<std::int64_t>> groups() const override;  // by depth
+  torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> units) const override;
+  std::string unit_name(std::int64_t unit) const override;
+  std::string fingerprint() const override;
+
+ private:
+  // An inner node with at least two scored children; rows of the data set.
+  struct Node {
+    std::int64_t query = 0;
+    std::vector<std::int64_t> prefix, children;
+    std::vector<double> rewards;  // of the children
+  };
+
+  double temperature_;
+  const EmbeddingSet& set_;
+  const Features& features_;
+  std::vector<Node> nodes_;
+};
+
+}  // namespace saber

@@ -1,0 +1,61 @@
+#include "trainer/optimiser/adamw.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+namespace saber {
+namespace {
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+}
+
+void OptimiserSettings::declare(Schema& schema) {
+  const OnResume fixed = OnResume::must_match;
+  schema.real(rate, "train.learning_rate", 1e-3, 0, 10, "", "largest learning rate", fixed);
+  schema.choice(schedule, "train.schedule", "constant", {"constant", "cosine"}, "learning rate after the warm-up",
+                fixed);
+  schema.integer(warmup_steps, "train.warmup_steps", 0, 0, Schema::kAny, "steps", "linear warm-up of the learning rate",
+                 fixed);
+  schema.real(weight_decay, "train.weight_decay", 0.05, 0, 10, "", "decoupled weight decay", fixed);
+  schema.real(clip, "train.clip_norm", 1.0, 0, std::numeric_limits<double>::infinity(), "",
+              "largest L2 norm of the gradient; 0: no clipping", fixed);
+}
+
+double learning_rate(const OptimiserSettings& settings, std::int64_t step, std::int64_t total_steps) {
+  if (step < settings.warmup_steps) {
+    return settings.rate * static_cast<double>(step + 1) / static_cast<double>(settings.warmup_steps);
+  }
+  if (settings.schedule == "constant") return settings.rate;
+  const auto done = static_cast<double>(step - settings.warmup_steps);
+  const auto all = static_cast<double>(std::max<std::int64_t>(1, total_steps - settings.warmup_steps));
+  return settings.rate / 2 * (1 + std::cos(std::numbers::pi * std::min(1.0, done / all)));
+}
+
+AdamW::AdamW(const OptimiserSettings& settings, FlatParameters& parameters)
+    : settings_(settings),
+      parameters_(parameters),
+      first_moment_(torch::zeros_like(parameters.values())),
+      second_moment_(torch::zeros_like(parameters.values())) {}
+
+double AdamW::clip_gradients() {
+  torch::Tensor gradients = parameters_.gradients();
+  const double norm = gradients.norm().item<double>();
+  if (settings_.clip > 0 && norm > settings_.clip) gradients.mul_(settings_.clip / norm);
+  return norm;
+}
+
+void AdamW::update(std::int64_t step, double rate) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor count = torch::full({}, static_cast<float>(step + 1));
+  at::_fused_adamw_({parameters_.values()}, {parameters_.gradients()}, {first_moment_}, {second_moment_}, {}, {count},
+                    rate, kBeta1, kBeta2, settings_.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+}
+
+NamedTensors AdamW::state() const {
+  NamedTensors out = parameters_.named(first_moment_, "m.");
+  out.merge(parameters_.named(second_moment_, "v."));
+  return out;
+}
+
+}  // namespace saber

@@ -1,0 +1,37 @@
+// An LVLM as the trainer sees it: demonstration sequences in, one score per sequence out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace saber {
+
+// Rows of the embedding data set.
+struct DemonstrationSequence {
+  std::int64_t query = 0;
+  std::vector<std::int64_t> shots;  // in the order in which the LVLM reads them
+};
+
+struct Score {
+  double log_likelihood = 0;  // log P(the query's right answer | shots, query), natural logarithm
+  bool correct = false;       // the right answer is the LVLM's own first choice
+};
+
+class Scorer {
+ public:
+  virtual ~Scorer() = default;
+
+  // One result per sequence, in the same order; nothing where the LVLM could not score it. A sequence's score does not
+  // depend on the other sequences of the call, but for the last bits. Fastest when the sequences of one call have one
+  // query and length, and their prefixes were part of the call before.
+  virtual std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) = 0;
+
+  // Kind and fingerprint of the LVLM, and how it is asked; stored with every score tree.
+  virtual std::string identity() const = 0;
+  virtual std::string prompt_template() const = 0;
+};
+
+}  // namespace saber

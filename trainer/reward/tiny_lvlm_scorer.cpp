@@ -1,0 +1,138 @@
+#include "trainer/reward/tiny_lvlm_scorer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/narrow.h"
+
+namespace saber {
+namespace {
+
+constexpr std::int64_t kPictureBlock = 64;
+// Matrix products of very few rows differ in the last bits from larger ones: smaller batches are padded to this.
+constexpr std::int64_t kMinBatch = 8;
+constexpr std::int64_t kTokensPerShot = TinyLvlmImpl::kTokensPerShot;
+
+}  // namespace
+
+TinyLvlmScorer::TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reuse_prefixes)
+    : lvlm_(std::move(lvlm)), set_(set), reuse_prefixes_(reuse_prefixes) {
+  identity_ = "tiny-lvlm " + fingerprint_of(lvlm_);
+  if (set.pixels.empty() || set.pixel_height != lvlm_->picture_height() || set.pixel_width != lvlm_->picture_width()) {
+    throw_bad_input(fmt::format("holds pictures of {}x{} pixels, the tiny LVLM wants {}x{}", set.pixel_height,
+                                set.pixel_width, lvlm_->picture_height(), lvlm_->picture_width()),
+                    "/pixels");
+  }
+  for (std::int64_t row = 0; row < set.num_rows; ++row) {
+    word_.push_back(set.text_result.empty() ? -1 : lvlm_->word_of(set.text_result[index_of(row)]));
+    if (word_.back() < 0) {
+      throw_bad_input(fmt::format("holds '{}', which the tiny LVLM has no word for",
+                                  set.text_result.empty() ? "" : set.text_result[index_of(row)]),
+                      fmt::format("/text/result row {}", row));
+    }
+    question_.push_back(set.tasks.question[index_of(set.task[index_of(row)])]);
+    if (question_.back() < 0 || question_.back() >= TinyLvlmImpl::kNumQuestions) {
+      throw_bad_input(fmt::format("holds {}, the tiny LVLM knows questions 0 to {}", question_.back(),
+                                  TinyLvlmImpl::kNumQuestions - 1),
+                      "/tasks/question");
+    }
+  }
+  picture_tokens_ = torch::empty({set.num_rows, DecoderImpl::kWidth});
+  block_seen_.resize(index_of(ceil_div(set.num_rows, kPictureBlock)));
+}
+
+torch::Tensor TinyLvlmScorer::picture_tokens(const std::vector<std::int64_t>& rows) {
+  const std::int64_t bytes = 3 * set_.pixel_height * set_.pixel_width;
+  for (const std::int64_t row : rows) {
+    const std::int64_t block = row / kPictureBlock, first = block * kPictureBlock;
+    if (block_seen_[index_of(block)]) continue;
+    const std::int64_t count = std::min(kPictureBlock, set_.num_rows - first);
+    torch::Tensor pixels = torch::zeros({kPictureBlock, 3, set_.pixel_height, set_.pixel_width}, torch::kUInt8);
+    std::copy_n(set_.pixels.data() + first * bytes, count * bytes, pixels.data_ptr<std::uint8_t>());
+    const torch::Tensor seen = lvlm_->picture_token(lvlm_->standardise(lvlm_->see(pixels)));
+    picture_tokens_.narrow(0, first, count).copy_(seen.narrow(0, 0, count));
+    block_seen_[index_of(block)] = true;
+  }
+  return picture_tokens_.index_select(0, torch::tensor(rows));
+}
+
+torch::Tensor TinyLvlmScorer::tokens(std::span<const DemonstrationSequence> group, std::int64_t first_shot) {
+  const auto batch = static_cast<std::int64_t>(group.size());
+  std::vector<std::int64_t> rows, questions, words;
+  for (const DemonstrationSequence& sequence : group) {
+    for (auto shot = sequence.shots.begin() + first_shot; shot != sequence.shots.end(); ++shot) rows.push_back(*shot);
+    rows.push_back(sequence.query);
+  }
+  for (const std::int64_t row : rows) {
+    questions.push_back(question_[index_of(row)]);
+    words.push_back(word_[index_of(row)]);
+  }
+  const std::int64_t items = size_of(rows) / batch, count = (items - 1) * kTokensPerShot + 2;
+  // The query's own answer token is built like the others and cut off before anything reads it.
+  const torch::Tensor triples = torch::stack({picture_tokens(rows), lvlm_->question_token(torch::tensor(questions)),
+                                              lvlm_->answer_token(torch::tensor(words))},
+                                             1);
+  return triples.view({batch, items * kTokensPerShot, DecoderImpl::kWidth}).narrow(1, 0, count) +
+         lvlm_->positions(first_shot * kTokensPerShot, count);
+}
+
+std::optional<std::vector<std::int64_t>> TinyLvlmScorer::cached_prefixes(
+    std::span<const DemonstrationSequence> group) const {
+  if (!reuse_prefixes_ || cached_query_ != group[0].query || group[0].shots.size() < 2) return std::nullopt;
+  std::vector<std::int64_t> out;
+  for (const DemonstrationSequence& sequence : group) {
+    const auto found = cached_rows_.find({sequence.shots.begin(), sequence.shots.end() - 1});
+    if (found == cached_rows_.end()) return std::nullopt;
+    out.push_back(found->second);
+  }
+  return out;
+}
+
+std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const DemonstrationSequence> group) {
+  std::vector<DemonstrationSequence> padded(group.begin(), group.end());
+  while (size_of(padded) < kMinBatch) padded.push_back(padded.front());
+  const std::int64_t shots = size_of(group[0].shots);
+  const std::optional<std::vector<std::int64_t>> prefixes = cached_prefixes(padded);
+
+  KeyValueCache cache;
+  if (prefixes) cache = cache_.select(torch::tensor(*prefixes), (shots - 1) * kTokensPerShot);
+  const torch::Tensor logits = lvlm_->decoder()->extend(tokens(padded, prefixes ? shots - 1 : 0), cache);
+  const torch::Tensor log_p = logits.log_softmax(1).to(torch::kFloat64).contiguous();
+  const torch::Tensor best = logits.argmax(1).contiguous();
+
+  std::vector<std::optional<Score>> out;
+  const std::int64_t answer = word_[index_of(group[0].query)], vocabulary = log_p.size(1);
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(group.size()); ++i) {
+    const double value = log_p.data_ptr<double>()[i * vocabulary + answer];
+    out.push_back(std::isfinite(value) ? std::optional(Score{value, best.data_ptr<std::int64_t>()[i] == answer})
+                                       : std::nullopt);
+  }
+  cached_query_ = group[0].query;
+  cache_ = std::move(cache);
+  cached_rows_.clear();
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(group.size()); ++i) cached_rows_[group[index_of(i)].shots] = i;
+  return out;
+}
+
+std::vector<std::optional<Score>> TinyLvlmScorer::score(std::span<const DemonstrationSequence> sequences) {
+  const torch::NoGradGuard no_grad;
+  std::vector<std::optional<Score>> out;
+  for (std::size_t begin = 0; begin < sequences.size();) {
+    std::size_t end = begin;
+    const DemonstrationSequence& first = sequences[begin];
+    if (size_of(first.shots) > TinyLvlmImpl::kMaxShots) {
+      throw_bad_input(
+          fmt::format("{} shots, the tiny LVLM reads at most {}", first.shots.size(), TinyLvlmImpl::kMaxShots));
+    }
+    while (end < sequences.size() && sequences[end].query == first.query &&
+           sequences[end].shots.size() == first.shots.size())
+      ++end;
+    for (std::optional<Score>& score : score_group(sequences.subspan(begin, end - begin))) out.push_back(score);
+    begin = end;
+  }
+  return out;
+}
+
+}  // namespace saber

@@ -1,0 +1,46 @@
+// The built-in tiny LVLM as a scorer. Each picture is seen once; the keys and values of a prefix that was scored by the
+// call before are used again, so that a beam search reads three tokens of demonstration and two of query per candidate.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <map>
+#include <vector>
+
+#include "data/embedding_set.h"
+#include "trainer/lvlm/tiny_lvlm.h"
+#include "trainer/reward/scorer.h"
+
+namespace saber {
+
+class TinyLvlmScorer : public Scorer {
+ public:
+  // Throws bad_input when the data set has no pixels of the LVLM's size, answers that the LVLM has no word for, or
+  // questions that it has no token for. reuse_prefixes: false reads every sequence whole (for tests).
+  TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reuse_prefixes = true);
+
+  std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override;
+  std::string identity() const override { return identity_; }
+  std::string prompt_template() const override { return "picture, question, answer; question: /tasks/question"; }
+
+ private:
+  std::vector<std::optional<Score>> score_group(std::span<const DemonstrationSequence> group);
+  torch::Tensor picture_tokens(const std::vector<std::int64_t>& rows);
+  // Rows of cache_ that hold the prefixes (all but the last shot) of the group; nothing when one is missing.
+  std::optional<std::vector<std::int64_t>> cached_prefixes(std::span<const DemonstrationSequence> group) const;
+  // Tokens of the last `shots` shots and the query, with positions, [n, 3 * shots + 2, width].
+  torch::Tensor tokens(std::span<const DemonstrationSequence> group, std::int64_t first_shot);
+
+  TinyLvlm lvlm_;
+  const EmbeddingSet& set_;
+  bool reuse_prefixes_;
+  std::string identity_;
+  std::vector<std::int64_t> word_, question_;  // of every row
+  torch::Tensor picture_tokens_;               // [R, width], rows of seen blocks are filled
+  std::vector<bool> block_seen_;
+  std::int64_t cached_query_ = -1;
+  std::map<std::vector<std::int64_t>, std::int64_t> cached_rows_;  // shots of a sequence of the last call -> its row
+  KeyValueCache cache_;
+};
+
+}  // namespace saber

@@ -1,0 +1,46 @@
+// Selections that need no training, to compare SabER with. In all of them the most similar demonstration comes last,
+// next to the query, and rows with the query's own picture are left out. Ties go to the smaller row.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/embedding_set.h"
+#include "trainer/search/label_probe.h"
+#include "trainer/search/pool.h"
+
+namespace saber {
+
+class Baselines {
+ public:
+  // seed: of the two random ones, which draw from (seed, name, query id).
+  Baselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed);
+
+  // zero_shot             no demonstration
+  // random                any library rows
+  // i2i                   largest cosine of the pictures
+  // iq2iq                 largest mean cosine of pictures and questions
+  // task_filtered_*       the same three among the library rows of the query's task
+  // label_probe           rows of the query's task, those with the answer the probe predicts first, then its second
+  // choice, ...; within an
+  //                       answer by i2i
+  // oracle                rows of the query's task that hold its right answer, then others, each by i2i; looks at the
+  // answer, so it
+  //                       is no method but a mark
+  static const std::vector<std::string>& names();
+
+  // Library rows in reading order; at most `shots` of them.
+  std::vector<std::int64_t> select(const std::string& name, std::int64_t query_row) const;
+
+ private:
+  std::vector<std::int64_t> by_answer(const std::vector<std::string>& answers, std::int64_t query_row) const;
+
+  const EmbeddingSet& set_;
+  std::int64_t shots_;
+  std::int64_t seed_;
+  Similarity similarity_;
+  LabelProbe probe_;
+};
+
+}  // namespace saber

@@ -1,0 +1,34 @@
+// The label probe: what labels alone give, without any call of the LVLM. Ridge regression from the library's picture
+// embeddings to the answers of a task (docs/demo.md).
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/embedding_set.h"
+
+namespace saber {
+
+class LabelProbe {
+ public:
+  // One regression per task, on the library rows of that task: targets are one-hot answers, inputs the L2-normalised
+  // embeddings and a constant 1; W = (X'X + ridge I)^-1 X'Y in float64.
+  LabelProbe(const EmbeddingSet& set, double ridge);
+
+  // Answers of the query's task, the one of largest predicted value first.
+  std::vector<std::string> ranked_answers(std::int64_t query_row) const;
+
+ private:
+  struct Task {
+    std::vector<std::string> answers;  // sorted
+    torch::Tensor weights;             // [D_I + 1, answers]
+  };
+
+  const EmbeddingSet& set_;
+  std::vector<Task> tasks_;
+};
+
+}  // namespace saber

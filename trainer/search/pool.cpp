@@ -1,0 +1,69 @@
+#include "trainer/search/pool.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/narrow.h"
+#include "core/random.h"
+
+namespace saber {
+namespace {
+
+// Adds weight * <matrix[row], matrix[library row]> to `out`, summed in a fixed order.
+void add_dots(const std::vector<float>& matrix, std::int64_t width, std::int64_t row,
+              const std::vector<std::int64_t>& library, float weight, std::vector<float>& out) {
+  const float* const a = matrix.data() + row * width;
+  for (std::size_t i = 0; i < library.size(); ++i) {
+    const float* const b = matrix.data() + library[i] * width;
+    float sum = 0;
+    for (std::int64_t j = 0; j < width; ++j) sum += a[j] * b[j];
+    out[i] += weight * sum;
+  }
+}
+
+}  // namespace
+
+Similarity::Similarity(const EmbeddingSet& set) : set_(set), library_(set.rows_of(Split::library)) {}
+
+std::vector<float> Similarity::image(std::int64_t row) const {
+  std::vector<float> out(library_.size());
+  add_dots(set_.image, set_.image_width, row, library_, 1.0F, out);
+  return out;
+}
+
+std::vector<float> Similarity::image_and_query(std::int64_t row) const {
+  std::vector<float> out(library_.size());
+  add_dots(set_.image, set_.image_width, row, library_, 0.5F, out);
+  add_dots(set_.query, set_.text_width, row, library_, 0.5F, out);
+  return out;
+}
+
+std::vector<std::int64_t> candidate_pool(const PoolSettings& settings, const EmbeddingSet& set,
+                                         const Similarity& similarity, std::int64_t query_row) {
+  std::vector<std::int64_t> allowed;
+  for (const std::int64_t row : similarity.library()) {
+    if (!set.same_picture(row, query_row)) allowed.push_back(row);
+  }
+  const std::int64_t id = set.id[index_of(query_row)];
+  if (size_of(allowed) < settings.size) {
+    throw_bad_input(
+        fmt::format("score.pool_size is {}, the library has {} rows for query {}", settings.size, allowed.size(), id));
+  }
+  RandomStream stream(narrow<std::uint64_t>(settings.seed), "pool", {id});
+  std::vector<std::int64_t> pool;
+  if (settings.kind != "random") {
+    const bool mixed = settings.kind == "mixed";
+    const std::int64_t from = mixed ? std::max(settings.nearest, settings.size / 2) : settings.size;
+    pool = top_rows(similarity, similarity.image_and_query(query_row), from,
+                    [&](std::int64_t row) { return !set.same_picture(row, query_row); });
+    if (mixed) pool = stream.sample(std::move(pool), settings.size / 2);
+  }
+  std::sort(pool.begin(), pool.end());
+  std::vector<std::int64_t> rest;
+  std::set_difference(allowed.begin(), allowed.end(), pool.begin(), pool.end(), std::back_inserter(rest));
+  for (const std::int64_t row : stream.sample(std::move(rest), settings.size - size_of(pool))) pool.push_back(row);
+  std::sort(pool.begin(), pool.end());
+  return pool;
+}
+
+}  // namespace saber
