@@ -1,6 +1,6 @@
 // Evaluations per second of the tiny LVLM in the demo's beam search: with prefixes used again against without, A B A B,
-// medians, summed over ranks. The floor is the time that the arithmetic alone takes at the rate of a large matrix product
-// measured in the same run.
+// medians, summed over ranks. The floor is the time that the arithmetic alone takes at the rate of a large matrix
+// product measured in the same run.
 //   mpirun -n 2 build/bench_score [config.yaml]     (default configs/demo.yaml)
 #include <fmt/format.h>
 
@@ -41,8 +41,8 @@ double matmul_rate(const MpiSession& session) {
   return median(rates);
 }
 
-// Multiply-adds of one candidate in `extend`, times two: five new tokens in all blocks, in the last one only keys and values of all
-// five and the rest of one; attention and softmax are left out (below 3 %).
+// Multiply-adds of one candidate in `extend`, times two: five new tokens in all blocks, in the last one only keys and
+// values of all five and the rest of one; attention and softmax are left out (below 3 %).
 double flops_per_evaluation() {
   const double d = DecoderImpl::kWidth, blocks = DecoderImpl::kBlocks;
   return 2 * d * d * ((blocks - 1) * 5 * 12 + 5 * 3 + 9) + 2 * d * 64;
@@ -76,12 +76,13 @@ void run(const MpiSession& session, const Settings& settings) {
   }
   const double ranks = session.world_size(), rate = matmul_rate(session);
   if (!session.is_root()) return;
-  fmt::print("{} ranks, medians of {} rounds, {} queries each\n", session.world_size(), kRounds, kQueries * session.world_size());
+  fmt::print("{} ranks, medians of {} rounds, {} queries each\n", session.world_size(), kRounds,
+             kQueries * session.world_size());
   fmt::print("  prefixes used again    {:>10.0f} evaluations/s\n", ranks * median(with));
   fmt::print("  every sequence whole   {:>10.0f} evaluations/s\n", ranks * median(without));
   fmt::print("  ratio                  {:>10.2f}\n", median(with) / median(without));
-  fmt::print("  floor: {:.2f} MFLOP per evaluation at {:.1f} GFLOP/s per rank: {:.0f} evaluations/s\n", flops_per_evaluation() / 1e6,
-             rate / 1e9, ranks * rate / flops_per_evaluation());
+  fmt::print("  floor: {:.2f} MFLOP per evaluation at {:.1f} GFLOP/s per rank: {:.0f} evaluations/s\n",
+             flops_per_evaluation() / 1e6, rate / 1e9, ranks * rate / flops_per_evaluation());
 }
 
 }  // namespace

@@ -194,7 +194,17 @@ json Schema::values() const {
 }
 
 void Schema::restore(const json& values) {
-  for (const Field& field : fields_) field.restore(values.at(pointer_of(field.key)));
+  for (const Field& field : fields_) {
+    const json::json_pointer where = pointer_of(field.key);
+    if (!values.contains(where)) continue;
+    try {
+      field.restore(values.at(where));
+    } catch (const json::exception&) {
+      throw_bad_input(
+          fmt::format("{} is {}, wanted a value of type {}", field.key, values.at(where).dump(), field.type),
+          "stored settings");
+    }
+  }
 }
 
 void Schema::require_match(const json& stored, const std::string& stored_place) const {

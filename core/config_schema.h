@@ -42,7 +42,8 @@ class Schema {
   std::string help() const;
   // Current values as nested JSON.
   nlohmann::json values() const;
-  // Restores what values() gave, for ranks that receive the settings of rank 0.
+  // Restores what values() gave, for ranks that receive the settings of rank 0 and for stored settings; a key that is
+  // absent keeps its value.
   void restore(const nlohmann::json& values);
   // Throws bad_input naming every must_match setting whose value differs from `stored` (a values() of an earlier
   // start).

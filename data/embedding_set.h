@@ -47,7 +47,7 @@ struct EmbeddingSet {
   std::int64_t num_tasks() const { return static_cast<std::int64_t>(tasks.name.size()); }
   std::vector<std::int64_t> rows_of(Split wanted) const;  // in row order
   std::int64_t row_of_id(std::int64_t wanted) const;      // -1 when absent
-  // Library rows that show the same picture as `row` (by image_uri or pixels), in row order.
+  // By image_uri or pixels; an empty URI is an unknown picture, which only the row itself shows.
   bool same_picture(std::int64_t a, std::int64_t b) const;
 };
 

@@ -128,7 +128,7 @@ void EvalSettings::declare(Schema& schema) {
   schema.integer(seed, "eval.seed", 1, 0, Schema::kAny, "", "seed of the random selections");
 }
 
-int run_eval(const MpiSession& session, const Settings& settings) {
+int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
   const EvalSettings& eval = settings.eval;
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
   std::vector<std::int64_t> rows = set.rows_of(split_of_name(eval.split));
@@ -149,19 +149,20 @@ int run_eval(const MpiSession& session, const Settings& settings) {
   const Baselines baselines(set, eval.shots, eval.seed);
   std::vector<Outcome> outcomes;
   Progress progress("eval (all ranks)", "queries", size_of(rows), !session.is_root());
-  for (std::int64_t begin = 0, block = 0; begin < size_of(rows); begin += kBlock, ++block) {
-    const auto queries = std::span(rows).subspan(index_of(begin), index_of(std::min(kBlock, size_of(rows) - begin)));
-    if (block % session.world_size() == session.rank()) {
-      const std::vector<Selection> selections = selector->select(set, features, queries, eval.shots);
-      for (std::size_t i = 0; i < queries.size(); ++i) {
-        evaluate_query(set, queries[i], begin + static_cast<std::int64_t>(i), baselines, selections[i], *scorer,
-                       outcomes);
+  session.on_all([&] {
+    for (std::int64_t begin = 0, block = 0; begin < size_of(rows); begin += kBlock, ++block) {
+      const auto queries = std::span(rows).subspan(index_of(begin), index_of(std::min(kBlock, size_of(rows) - begin)));
+      if (block % session.world_size() == session.rank()) {
+        const std::vector<Selection> selections = selector->select(set, features, queries, eval.shots);
+        for (std::size_t i = 0; i < queries.size(); ++i) {
+          evaluate_query(set, queries[i], begin + static_cast<std::int64_t>(i), baselines, selections[i], *scorer,
+                         outcomes);
+        }
       }
+      progress.add(static_cast<std::int64_t>(queries.size()));
     }
-    progress.add(static_cast<std::int64_t>(queries.size()));
-  }
-  const ProcessGroupPtr group = make_process_group(session, settings.comm);
-  const auto all_outcomes = all_gather_values(*group, outcomes);
+  });
+  const auto all_outcomes = all_gather_values(group, outcomes);
   session.on_root([&]() -> std::string {
     const nlohmann::ordered_json table = {{"split", eval.split},        {"queries", rows.size()},
                                           {"shots", eval.shots},        {"checkpoint", trained.folder.string()},

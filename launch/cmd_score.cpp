@@ -15,6 +15,7 @@
 #include "trainer/reward/tiny_lvlm_scorer.h"
 #include "trainer/search/beam.h"
 #include "trainer/search/pool.h"
+#include "trainer/search/selector.h"
 
 namespace saber {
 namespace {
@@ -26,6 +27,23 @@ std::vector<std::int64_t> rows_to_score(const ScoreSettings& settings, const Emb
   if (rows.empty()) throw_bad_input("has no rows of split " + settings.split, "/split");
   if (settings.max_queries > 0 && settings.max_queries < size_of(rows)) rows.resize(index_of(settings.max_queries));
   return rows;
+}
+
+// Found before anything starts, and not by one rank in the middle of its work.
+void require_pools(const ScoreSettings& settings, const EmbeddingSet& set, const std::vector<std::int64_t>& rows) {
+  if (settings.pool.size < settings.shots) {
+    throw_bad_input(
+        fmt::format("score.pool_size is {}, wanted at least score.shots = {}", settings.pool.size, settings.shots));
+  }
+  const std::vector<std::int64_t> library = set.rows_of(Split::library);
+  const PictureIndex pictures(set, library);
+  for (const std::int64_t row : rows) {
+    const std::int64_t usable = size_of(library) - size_of(pictures.positions_of(set, row));
+    if (usable < settings.pool.size) {
+      throw_bad_input(fmt::format("score.pool_size is {}, the library has {} rows for query {}", settings.pool.size,
+                                  usable, set.id[index_of(row)]));
+    }
+  }
 }
 
 ScoreTreeOrigin origin_of(const ScoreSettings& settings, const EmbeddingSet& set, const Scorer& scorer) {
@@ -126,10 +144,8 @@ int run_score(const MpiSession& session, const Settings& settings) {
   std::vector<std::int64_t> rows;
   std::unique_ptr<TinyLvlmScorer> scorer;
   session.on_all([&] {
-    if (score.pool.size < score.shots)
-      throw_bad_input(
-          fmt::format("score.pool_size is {}, wanted at least score.shots = {}", score.pool.size, score.shots));
     rows = rows_to_score(score, set);
+    require_pools(score, set, rows);
     scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
   });
   const ScoreTreeOrigin origin = origin_of(score, set, *scorer);

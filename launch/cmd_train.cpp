@@ -43,7 +43,7 @@ void resume(const MpiSession& session, const Settings& settings, const Embedding
 
 }  // namespace
 
-int run_train(const MpiSession& session, const Settings& settings) {
+int run_train(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
   const std::vector<ScoreTree> trees = load_score_trees(session, settings.train.scores);
   const auto type = settings.train.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
@@ -55,8 +55,7 @@ int run_train(const MpiSession& session, const Settings& settings) {
     model = SaberModel(settings.model, features.widths(), narrow<std::uint64_t>(settings.seed));
     model->to(type);
   });
-  const ProcessGroupPtr group = make_process_group(session, settings.comm);
-  Trainer trainer(settings.train, narrow<std::uint64_t>(settings.seed), model, *objective, *group);
+  Trainer trainer(settings.train, narrow<std::uint64_t>(settings.seed), model, *objective, group);
   resume(session, settings, set, *objective, trainer);
 
   const std::int64_t limit = settings.train.max_steps;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "comm/mpi_session.h"
+#include "comm/process_group.h"
 #include "launch/settings.h"
 
 namespace saber {
@@ -12,8 +13,8 @@ int run_data(const MpiSession& session, const Settings& settings, const std::str
 int run_lvlm(const MpiSession& session, const Settings& settings, const std::string& action);
 
 int run_score(const MpiSession& session, const Settings& settings);
-int run_train(const MpiSession& session, const Settings& settings);
+int run_train(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group);
 int run_select(const MpiSession& session, const Settings& settings);
-int run_eval(const MpiSession& session, const Settings& settings);
+int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group);
 
 }  // namespace saber

@@ -15,12 +15,14 @@ namespace saber {
 namespace {
 
 int dispatch(const MpiSession& session, const Settings& settings, const CommandLine& line) {
+  ProcessGroupPtr group;
+  session.on_all([&] { group = make_process_group(session, settings.comm); });
   if (line.command == "data") return run_data(session, settings, line.action);
   if (line.command == "lvlm") return run_lvlm(session, settings, line.action);
   if (line.command == "score") return run_score(session, settings);
-  if (line.command == "train") return run_train(session, settings);
+  if (line.command == "train") return run_train(session, settings, *group);
   if (line.command == "select") return run_select(session, settings);
-  if (line.command == "eval") return run_eval(session, settings);
+  if (line.command == "eval") return run_eval(session, settings, *group);
   throw Error(ErrorKind::internal, "no command " + line.command);
 }
 
@@ -55,24 +57,34 @@ int run(const MpiSession& session, int argc, char** argv) {
   return dispatch(session, settings, line);
 }
 
+// Runs the command; turns every error into one log line and an exit status.
+int run_and_report(const MpiSession& session, int argc, char** argv) {
+  start_log(session.host(), session.rank(), "info");
+  int status = 1;
+  try {
+    return run(session, argc, argv);
+  } catch (const AgreedError& error) {  // all ranks know of it and leave by themselves
+    if (!error.reported_elsewhere()) spdlog::error("{}", error.what());
+    return error.exit_status();
+  } catch (const Error& error) {
+    spdlog::error("{}", error.what());
+    status = error.exit_status();
+  } catch (const std::exception& error) {
+    spdlog::error("{}", error.what());
+  }
+  if (session.world_size() > 1) session.abort(status);
+  return status;
+}
+
 }  // namespace
 }  // namespace saber
 
 int main(int argc, char** argv) {
-  const saber::MpiSession session(&argc, &argv);
-  saber::start_log(session.host(), session.rank(), "info");
   try {
-    return saber::run(session, argc, argv);
-  } catch (const saber::AgreedError& error) {
-    if (!error.reported_elsewhere()) spdlog::error("{}", error.what());
-    return error.exit_status();
-  } catch (const saber::Error& error) {
+    const saber::MpiSession session(&argc, &argv);
+    return saber::run_and_report(session, argc, argv);
+  } catch (const std::exception& error) {  // MPI itself did not start
     spdlog::error("{}", error.what());
-    if (session.world_size() == 1) return error.exit_status();
-    session.abort(error.exit_status());
-  } catch (const std::exception& error) {
-    spdlog::error("{}", error.what());
-    if (session.world_size() == 1) return 1;
-    session.abort(1);
+    return 1;
   }
 }

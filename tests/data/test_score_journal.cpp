@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <limits>
 
 #include "core/atomic_file.h"
@@ -83,7 +85,7 @@ class OneJournal : public testing::Test {
   }
 
   JournalContents read_with(const std::string& bytes) {
-    write_file_durable(path_, bytes);
+    std::ofstream(path_, std::ios::binary) << bytes;
     return read_journals(journals_, example_origin());
   }
 

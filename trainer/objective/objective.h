@@ -32,8 +32,9 @@ class Objective {
 };
 
 struct ObjectiveSettings {
-  std::string kind;        // train.objective: listwise | imitate
-  double temperature = 0;  // train.temperature, of the rewards: listwise always, imitate only when > 0
+  std::string kind;                // train.objective: listwise | imitate
+  double temperature = 0;          // train.temperature, of the rewards in listwise
+  double imitate_temperature = 0;  // train.imitate_temperature, 0: the sequences of a query weigh the same
 
   void declare(Schema& schema);
 };

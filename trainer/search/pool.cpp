@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 #include "core/error.h"
 #include "core/narrow.h"
 #include "core/random.h"
@@ -9,16 +11,24 @@
 namespace saber {
 namespace {
 
-// Adds weight * <matrix[row], matrix[library row]> to `out`, summed in a fixed order.
+// Eight partial sums in a fixed order: fast, and the same bits everywhere.
+float dot(const float* a, const float* b, std::int64_t width) {
+  std::array<float, 8> sums{};
+  std::int64_t i = 0;
+  for (; i + 8 <= width; i += 8) {
+    for (std::size_t lane = 0; lane < 8; ++lane)
+      sums[lane] += a[i + static_cast<std::int64_t>(lane)] * b[i + static_cast<std::int64_t>(lane)];
+  }
+  for (; i < width; ++i) sums[0] += a[i] * b[i];
+  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+// Adds weight * <matrix[row], matrix[library row]> to `out`.
 void add_dots(const std::vector<float>& matrix, std::int64_t width, std::int64_t row,
               const std::vector<std::int64_t>& library, float weight, std::vector<float>& out) {
-  const float* const a = matrix.data() + row * width;
-  for (std::size_t i = 0; i < library.size(); ++i) {
-    const float* const b = matrix.data() + library[i] * width;
-    float sum = 0;
-    for (std::int64_t j = 0; j < width; ++j) sum += a[j] * b[j];
-    out[i] += weight * sum;
-  }
+  const float* const mine = matrix.data() + row * width;
+  for (std::size_t i = 0; i < library.size(); ++i)
+    out[i] += weight * dot(mine, matrix.data() + library[i] * width, width);
 }
 
 }  // namespace

@@ -18,7 +18,10 @@ constexpr std::int64_t kBlock =
     64;  // queries per forward pass; shorter blocks are padded, so that bits do not depend on it
 
 std::optional<std::uint64_t> picture_hash(const EmbeddingSet& set, std::int64_t row) {
-  if (!set.image_uri.empty()) return hash64(set.image_uri[index_of(row)]);
+  if (!set.image_uri.empty()) {
+    const std::string& uri = set.image_uri[index_of(row)];
+    return uri.empty() ? std::nullopt : std::optional(hash64(uri));
+  }
   if (set.pixels.empty()) return std::nullopt;
   const std::int64_t bytes = 3 * set.pixel_height * set.pixel_width;
   return hash64({reinterpret_cast<const char*>(set.pixels.data()) + row * bytes, index_of(bytes)});

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Checks what the compiler does not: the order of the folders, the homes of third-party headers, the length of files.
+
+    check_layering.py FOLDER       checks the tree, prints every violation, exits with 1 when there is one
+    check_layering.py --self-test  proves that each rule catches a violation of it
+"""
+
+import fnmatch
+import os
+import re
+import sys
+import tempfile
+
+# Each folder includes from itself and from those before it.
+ORDER = ["core", "comm", "data", "trainer", "launch"]
+OUTSIDE = ["tests", "bench"]  # may include from all of them
+MAX_LINES = 400
+SOURCE_ENDINGS = (".cpp", ".h", ".cu", ".cuh")
+SKIPPED_FOLDERS = {"build", "runs", "node_modules", "__pycache__"}
+
+# A header's name, or its first folder, and the only files that may include it. The precompiled header and the tests
+# of a home may include what they are about.
+HOMES = {
+    "mpi.h": ["comm/mpi_*"],
+    "hdf5.h": ["data/hdf5_*", "tests/data/hdf5_*"],
+    "yaml-cpp/": ["core/config_*"],
+    "ft2build.h": ["data/demo/emoji.cpp"],
+    "freetype/": ["data/demo/emoji.cpp"],
+    "xxhash.h": ["core/hash.cpp"],
+    "CLI/": ["launch/command_line.cpp"],
+}
+# LibTorch, and the folders that stay free of it.
+TORCH = ("torch/", "ATen/", "c10/", "c10d/", "caffe2/")
+WITHOUT_TORCH = ["core/*", "data/*", "tests/core/*", "tests/data/*"]
+# Nothing that was pickled or scripted is ever loaded: that would run what the file says.
+FORBIDDEN_CALLS = re.compile(r"\btorch::(?:load|jit|pickle_load|serialize)\b|\bpickle\.loads?\b|\bimport pickle\b")
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
+
+
+def files_of(root):
+    """Paths of all files to look at, relative to root and with slashes."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS and not f.startswith("build-")
+                            and (not f.startswith(".") or f == ".ci"))
+        for name in sorted(names):
+            path = os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
+            if not os.path.islink(os.path.join(folder, name)):
+                yield path
+
+
+def is_script(path, first_line):
+    return path.endswith((".py", ".sh", ".cmake", "CMakeLists.txt")) or first_line.startswith("#!")
+
+
+def matches(path, patterns):
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def check_include(path, header):
+    """What is wrong with `path` including `header`; nothing when it may."""
+    folder, target = path.split("/")[0], header.split("/")[0]
+    if target in ORDER and folder in ORDER and ORDER.index(target) > ORDER.index(folder):
+        return f"includes {header}, but {folder}/ may include only from {', '.join(ORDER[:ORDER.index(folder) + 1])}"
+    if folder in ORDER and target in OUTSIDE:
+        return f"includes {header}, but the library may not depend on {target}/"
+    if header.startswith(TORCH) and matches(path, WITHOUT_TORCH):
+        return f"includes {header}, but {folder}/ stays free of LibTorch"
+    for name, homes in HOMES.items():
+        if (header == name or (name.endswith("/") and header.startswith(name))) and not matches(path, homes):
+            return f"includes {header}, whose home is {' and '.join(homes)}"
+    return None
+
+
+def check_file(path, text):
+    """All violations of one file, as (line or 0, message)."""
+    lines = text.splitlines()
+    source = path.endswith(SOURCE_ENDINGS)
+    if not source and not is_script(path, lines[0] if lines else ""):
+        return []
+    found = []
+    if len(lines) > MAX_LINES:
+        found.append((0, f"has {len(lines)} lines, at most {MAX_LINES} are allowed"))
+    for number, line in enumerate(lines, 1):
+        include = INCLUDE.match(line) if source else None
+        message = check_include(path, include.group(1)) if include else None
+        if message:
+            found.append((number, message))
+        if FORBIDDEN_CALLS.search(line) and not path.startswith("tests/layering/"):
+            found.append((number, "loads pickled or scripted files, which may run code"))
+    return found
+
+
+def violations(root):
+    found = []
+    for path in files_of(root):
+        try:
+            with open(os.path.join(root, path), encoding="utf-8") as file:
+                text = file.read()
+        except UnicodeDecodeError:
+            continue  # weights and other binaries
+        found += [f"{path}:{line}: {message}" if line else f"{path}: {message}" for line, message in check_file(path, text)]
+    return found
+
+
+# Path, text, and what the message must hold ("" where the file is fine).
+CASES = [
+    ("core/a.cpp", '#include "core/b.h"\n#include <vector>\n', ""),
+    ("core/a.h", '#include "data/b.h"\n', "may include only from core"),
+    ("core/a.h", '#include "comm/b.h"\n', "may include only from core"),
+    ("comm/a.h", '#include "data/b.h"\n', "may include only from core, comm"),
+    ("data/a.h", '\n\n  #  include "trainer/b.h"\n', "data/a.h:3: includes trainer/b.h"),
+    ("data/deep/a.h", '#include "trainer/b.h"\n', "may include only from core, comm, data"),
+    ("trainer/model/a.cpp", '#include "launch/b.h"\n', "may include only from"),
+    ("trainer/model/a.cpp", '#include "data/b.h"\n#include "comm/b.h"\n#include <torch/torch.h>\n', ""),
+    ("launch/a.cpp", '#include "trainer/b.h"\n#include "core/b.h"\n', ""),
+    ("launch/a.cpp", '#include "tests/b.h"\n', "may not depend on tests/"),
+    ("tests/trainer/a.cpp", '#include "launch/b.h"\n#include "tests/c.h"\n', ""),
+    ("comm/mpi_a.cpp", "#include <mpi.h>\n", ""),
+    ("comm/process_group.cpp", "#include <mpi.h>\n", "whose home is comm/mpi_*"),
+    ("tests/comm/a.cpp", "#include <mpi.h>\n", "whose home is comm/mpi_*"),
+    ("data/hdf5_a.cpp", "#include <hdf5.h>\n", ""),
+    ("data/embedding_set.cpp", "#include <hdf5.h>\n", "whose home is data/hdf5_*"),
+    ("core/config_yaml.cpp", "#include <yaml-cpp/yaml.h>\n", ""),
+    ("launch/settings.cpp", "#include <yaml-cpp/yaml.h>\n", "whose home is core/config_*"),
+    ("data/demo/emoji.cpp", "#include <ft2build.h>\n#include <freetype/freetype.h>\n", ""),
+    ("data/demo/scenes.cpp", "#include <ft2build.h>\n", "whose home is data/demo/emoji.cpp"),
+    ("core/hash.cpp", "#include <xxhash.h>\n", ""),
+    ("data/score_journal.cpp", "#include <xxhash.h>\n", "whose home is core/hash.cpp"),
+    ("launch/command_line.cpp", "#include <CLI/CLI.hpp>\n", ""),
+    ("launch/main.cpp", "#include <CLI/CLI.hpp>\n", "whose home is launch/command_line.cpp"),
+    ("core/a.cpp", "#include <torch/torch.h>\n", "stays free of LibTorch"),
+    ("data/a.cpp", "#include <ATen/ATen.h>\n", "stays free of LibTorch"),
+    ("data/a.cpp", "#include <c10/util/Half.h>\n", "stays free of LibTorch"),
+    ("trainer/a.cpp", "int a;\n" * 400, ""),
+    ("trainer/a.cpp", "int a;\n" * 401, "has 401 lines"),
+    ("tools/run", "#!/bin/sh\n" + "true\n" * 400, "has 401 lines"),
+    ("tools/run.py", "a = 1\n" * 401, "has 401 lines"),
+    ("docs/page.md", "text\n" * 900, ""),
+    ("trainer/a.cpp", "auto t = torch::load(path);\n", "pickled"),
+    ("trainer/a.cpp", "torch::jit::Module m;\n", "pickled"),
+    ("trainer/a.cpp", "at::Tensor t = torch::pickle_load(bytes).toTensor();\n", "pickled"),
+    ("tools/a.py", "import pickle\n", "pickled"),
+    ("build/a.cpp", "int a;\n" * 900, ""),
+    (".venv/a.py", "int a;\n" * 900, ""),
+]
+
+
+def self_test():
+    failures = 0
+    for path, text, wanted in CASES:
+        with tempfile.TemporaryDirectory() as root:
+            os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+            with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+                file.write(text)
+            found = violations(root)
+        right = (len(found) == 1 and wanted in found[0]) if wanted else not found
+        if not right:
+            failures += 1
+            print(f"self-test: {path} with {text[:40]!r} gave {found}, wanted {wanted or 'nothing'!r}")
+    print(f"self-test: {len(CASES) - failures} of {len(CASES)} cases as wanted")
+    return failures
+
+
+def main(arguments):
+    if arguments == ["--self-test"]:
+        return 1 if self_test() else 0
+    if len(arguments) != 1:
+        print(__doc__)
+        return 2
+    found = violations(arguments[0])
+    print("\n".join(found) if found else "no violation")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

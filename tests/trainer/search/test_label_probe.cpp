@@ -1,0 +1,93 @@
+#include "trainer/search/label_probe.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "core/narrow.h"
+#include "tests/support/small_world.h"
+
+namespace saber {
+namespace {
+
+// In task t the answer is told by the picture's largest element, shifted by t.
+EmbeddingSet readable_set() {
+  test::SmallSetSizes sizes;
+  sizes.image_width = 4;
+  sizes.num_words = 4;
+  sizes.library = 80;
+  EmbeddingSet set = test::small_set(sizes);
+  for (std::int64_t row = 0; row < set.num_rows; ++row) {
+    const auto begin = set.image.begin() + row * 4;
+    const std::int64_t largest = std::max_element(begin, begin + 4) - begin;
+    set.text_result[index_of(row)] = fmt::format("w{}", (largest + set.task[index_of(row)]) % 4);
+  }
+  return set;
+}
+
+TEST(LabelProbe, ReadsTheAnswerFromThePicture) {
+  const EmbeddingSet set = readable_set();
+  const LabelProbe probe(set, 0.01);
+  std::int64_t right = 0, all = 0;
+  for (std::int64_t row = 0; row < set.num_rows; ++row) {
+    if (set.split[index_of(row)] == Split::library) continue;
+    const std::vector<std::string> answers = probe.ranked_answers(row);
+    EXPECT_EQ(answers.size(), 4U);
+    right += answers[0] == set.text_result[index_of(row)];
+    ++all;
+  }
+  EXPECT_GE(right, all * 3 / 4) << "of " << all;
+}
+
+TEST(LabelProbe, IsRidgeRegressionByHand) {
+  // One task, pictures of two numbers, two library rows: (1, 0) is "a", (0, 1) is "b".
+  test::SmallSetSizes sizes;
+  sizes.library = 2;
+  sizes.queries = 2;
+  sizes.tasks = 1;
+  sizes.image_width = 2;
+  EmbeddingSet set = test::small_set(sizes);
+  const std::vector<std::int64_t> library = set.rows_of(Split::library);
+  set.text_result[index_of(library[0])] = "a";
+  set.text_result[index_of(library[1])] = "b";
+  const auto look = [&](std::int64_t row, float x, float y) {
+    set.image[index_of(2 * row)] = x;
+    set.image[index_of(2 * row + 1)] = y;
+  };
+  look(library[0], 1, 0);
+  look(library[1], 0, 1);
+  const std::int64_t query = set.rows_of(Split::train)[0];
+  const LabelProbe probe(set, 1.0);
+  look(query, 0.8F, 0.6F);
+  EXPECT_EQ(probe.ranked_answers(query), (std::vector<std::string>{"a", "b"}));
+  look(query, 0.6F, 0.8F);
+  EXPECT_EQ(probe.ranked_answers(query), (std::vector<std::string>{"b", "a"}));
+}
+
+TEST(LabelProbe, NeverReadsWhatIsNoLibraryRow) {
+  EmbeddingSet set = readable_set();
+  std::vector<std::vector<std::string>> before, after;
+  for (int round = 0; round < 2; ++round) {
+    const LabelProbe probe(set, 0.1);
+    for (const std::int64_t row : set.rows_of(Split::test))
+      (round == 0 ? before : after).push_back(probe.ranked_answers(row));
+    for (std::int64_t row = 0; row < set.num_rows; ++row) {
+      if (set.split[index_of(row)] != Split::library) set.text_result[index_of(row)] = "something else";
+    }
+  }
+  EXPECT_EQ(before, after);
+}
+
+TEST(LabelProbe, ATaskWithoutLibraryRowsHasNoAnswers) {
+  EmbeddingSet set = readable_set();
+  for (std::int64_t row = 0; row < set.num_rows; ++row) {
+    if (set.split[index_of(row)] == Split::library) set.task[index_of(row)] = 0;
+  }
+  const std::int64_t query = set.rows_of(Split::train)[0];
+  set.task[index_of(query)] = 1;
+  EXPECT_TRUE(LabelProbe(set, 0.1).ranked_answers(query).empty());
+}
+
+}  // namespace
+}  // namespace saber
