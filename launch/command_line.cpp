@@ -33,7 +33,7 @@ CommandLine parse_command_line(int argc, const char* const* argv, Settings& sett
   std::vector<std::string> files, assignments;
   CLI::App app("SabER, distributed: trains a selector of in-context demonstrations from an LVLM's own scores", "saber");
   app.set_version_flag("--version", SABER_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // none at all is refused below: CLI11 would not name an unknown one
   for (const CommandInfo& info : command_infos()) {
     CLI::App* const sub = app.add_subcommand(info.name, info.help);
     if (!info.actions.empty()) {
@@ -57,6 +57,7 @@ CommandLine parse_command_line(int argc, const char* const* argv, Settings& sett
   } catch (const CLI::ParseError& error) {
     throw_bad_input(error.what(), "command line", "saber --help lists the commands");
   }
+  if (line.command.empty()) throw_bad_input("names no command", "command line", "saber --help lists the commands");
   for (const std::string& file : files) settings.schema.read_yaml(file);
   for (const std::string& assignment : assignments) settings.schema.assign(assignment);
   return line;

@@ -20,6 +20,7 @@ RunRecorder::RunRecorder(const MpiSession& session, const Settings& settings, Tr
   session.on_root([&]() -> std::string {
     const std::filesystem::path folder = settings.run_folder;
     create_folders(folder);
+    remove_checkpoint_leftovers(folder);
     write_file_atomic(folder / "config.json", settings.schema.values().dump(2) + "\n");
     metrics_.emplace(folder / "metrics.jsonl", trainer.steps_done());
     samples_.emplace(folder / "samples.jsonl", trainer.steps_done());

@@ -44,6 +44,9 @@ class Trainer {
   Trainer(const TrainSettings& settings, std::uint64_t seed, SaberModel model, const Objective& objective,
           c10d::ProcessGroup& group);
 
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
   // One optimiser step of all ranks together. Collective. Throws on every rank alike when the loss is not finite.
   StepReport step();
 

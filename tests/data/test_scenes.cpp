@@ -121,7 +121,7 @@ TEST(Scenes, BlendsInWholeNumbers) {
     font.emoji[1].rgba[i + 3] = 103;
   }
   Picture picture = draw(font, {.emoji = 1, .background = 7, .count = 4});  // on white
-  EXPECT_EQ(at(picture, 0, 0, 0), 233);  // 232.8: rounded, not cut
+  EXPECT_EQ(at(picture, 0, 0, 0), 233);                                     // 232.8: rounded, not cut
 }
 
 TEST(Scenes, ShuffledScenesAreAllDifferentAndOneOrder) {

@@ -170,13 +170,6 @@ void retire(const fs::path& folder) {
   remove_folder(old);
 }
 
-void remove_leftovers(const fs::path& folder) {
-  for (const fs::path& path : entries_of(folder)) {
-    const std::string name = path.filename().string();
-    if (name.starts_with(kTemporaryPrefix) || name.starts_with(kOldPrefix)) remove_folder(path);
-  }
-}
-
 void write_folder(const fs::path& folder, const Checkpoint& checkpoint) {
   const auto write = [&](const char* name, const std::string& bytes) {
     write_file_durable(folder / name, bytes);
@@ -206,6 +199,14 @@ void retain(const fs::path& run_folder, std::int64_t newest, std::int64_t keep) 
 
 }  // namespace
 
+void remove_checkpoint_leftovers(const fs::path& run_folder) {
+  if (!fs::exists(checkpoints_of(run_folder))) return;
+  for (const fs::path& path : entries_of(checkpoints_of(run_folder))) {
+    const std::string name = path.filename().string();
+    if (name.starts_with(kTemporaryPrefix) || name.starts_with(kOldPrefix)) remove_folder(path);
+  }
+}
+
 void save_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, std::int64_t keep) {
   ensure(keep >= 1, "at least one checkpoint is kept");
   const std::int64_t step = checkpoint.state.step;
@@ -213,7 +214,7 @@ void save_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, s
   const fs::path target = folder / step_name(step);
   create_folders(folder);
   sync_path(run_folder);
-  remove_leftovers(folder);
+  remove_checkpoint_leftovers(run_folder);
   if (!verifies(target)) {
     const fs::path temporary = folder / (std::string(kTemporaryPrefix) + step_name(step));
     create_folders(temporary);

@@ -38,6 +38,9 @@ struct Checkpoint {
 // removed. If the step's folder exists already and verifies, nothing is written.
 void save_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint, std::int64_t keep);
 
+// Rank 0 only. Removes what a killed save left under a temporary name, or half removed.
+void remove_checkpoint_leftovers(const std::filesystem::path& run_folder);
+
 // Steps of all checkpoint folders by name, descending. Order is by step, never by time.
 std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& run_folder);
 

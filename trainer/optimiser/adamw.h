@@ -30,6 +30,9 @@ class AdamW {
  public:
   AdamW(const OptimiserSettings& settings, FlatParameters& parameters);
 
+  AdamW(const AdamW&) = delete;
+  AdamW& operator=(const AdamW&) = delete;
+
   // Scales the gradients so that their L2 norm is at most clip; returns the norm before.
   double clip_gradients();
   // Update number `step` (from 0) with the given rate.

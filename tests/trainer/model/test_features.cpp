@@ -19,7 +19,7 @@ TEST(Features, QueriesAreTheRowsAskedFor) {
   const Features features(set, torch::kFloat32);
   EXPECT_EQ(features.widths().image, 6);
   EXPECT_EQ(features.widths().text, 8);
-  const std::vector<std::int64_t> rows = {17, 4, 17};
+  const std::vector<std::int64_t> rows = {17, 6, 17};
   const QueryBatch batch = features.queries(rows);
   for (std::int64_t i = 0; i < 3; ++i) {
     const std::int64_t row = rows[index_of(i)];

@@ -26,7 +26,8 @@ constexpr std::int64_t kSteps = 50;
 
 TrainSettings settings_for(const std::string& objective) {
   TrainSettings settings;
-  settings.objective = {objective, 0.3};
+  settings.objective.kind = objective;
+  settings.objective.temperature = settings.objective.imitate_temperature = 0.3;
   settings.optimiser.rate = 3e-3;
   settings.optimiser.schedule = "cosine";
   settings.optimiser.warmup_steps = 5;

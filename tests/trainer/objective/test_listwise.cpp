@@ -31,6 +31,9 @@ class ListwiseTest : public testing::Test {
     model->to(torch::kFloat64);
     return model;
   }
+  torch::Tensor loss_sum(const Objective& objective, const std::vector<std::int64_t>& units) {
+    return objective.loss_sum(model_, units);
+  }
   std::int64_t library_id(std::int64_t i) const { return set_.id[index_of(library_[index_of(i)])]; }
 
   // One query with children `icds` (places in the library) under the root, and more under the first child.
@@ -56,7 +59,7 @@ class ListwiseTest : public testing::Test {
     return out;
   }
   double loss(const Listwise& objective, const std::vector<std::int64_t>& units) {
-    return objective.loss_sum(model_, units).item<double>();
+    return loss_sum(objective, units).item<double>();
   }
 
   // The loss of one node, by loops over numbers: prefix and children as places in the library.
@@ -108,7 +111,7 @@ TEST_F(ListwiseTest, PaddingOfShorterListsChangesNothing) {
   torch::nn::Module& module = *model_;
   const auto gradients = [&](const std::vector<std::vector<std::int64_t>>& batches) {
     module.zero_grad();
-    for (const auto& units : batches) objective.loss_sum(model_, units).backward();
+    for (const auto& units : batches) loss_sum(objective, units).backward();
     std::vector<torch::Tensor> out;
     for (const auto& item : test::parameters_of(module)) {
       if (item.second.grad().defined()) out.push_back(item.second.grad().flatten().clone());
@@ -124,8 +127,7 @@ TEST_F(ListwiseTest, GradientsMatchCentralDifferences) {
   test::NamedInputs parameters = test::parameters_of(*model_);
   parameters.erase("end_key");
   const std::vector<std::int64_t> units = {1};
-  test::expect_gradients_match([&] { return objective.loss_sum(model_, units); }, parameters,
-                               test::Along::random_directions);
+  test::expect_gradients_match([&] { return loss_sum(objective, units); }, parameters, test::Along::random_directions);
 }
 
 TEST_F(ListwiseTest, GroupsByDepth) {
@@ -145,7 +147,7 @@ TEST_F(ListwiseTest, GroupsByDepth) {
     }
   }
   EXPECT_EQ(all, objective.num_units());
-  EXPECT_THROW(objective.loss_sum(model_, std::vector{groups[0][0], groups[1][0]}), Error);
+  EXPECT_THROW(loss_sum(objective, std::vector{groups[0][0], groups[1][0]}), Error);
 }
 
 TEST_F(ListwiseTest, NamesAndFingerprintTellUnitsApart) {
@@ -161,15 +163,24 @@ TEST_F(ListwiseTest, NamesAndFingerprintTellUnitsApart) {
 TEST_F(ListwiseTest, MakeObjectiveRefusesWhatTeachesNothing) {
   using testing_data::expect_bad_input;
   const ScoreTree empty = build_score_tree(test::origin_for(set_, 2), {nodes(0, {-1}, {})});
-  const auto make = [&](const std::string& kind, double temperature, const std::vector<ScoreTree>& trees) {
-    return make_objective({kind, temperature}, set_, features_, trees, std::vector<std::string>(trees.size(), "t.h5"));
+  const auto make = [&](const std::string& kind, const std::vector<ScoreTree>& trees) {
+    ObjectiveSettings settings;
+    settings.kind = kind;
+    settings.temperature = 0.1;
+    return make_objective(settings, set_, features_, trees, std::vector<std::string>(trees.size(), "t.h5"));
   };
-  expect_bad_input({"t.h5", "two scored children"}, [&] { make("listwise", 0.1, {empty}); });
-  expect_bad_input({"t.h5", "no complete"}, [&] { make("imitate", 0, {empty}); });
-  expect_bad_input({"train.temperature"}, [&] { make("listwise", 0, {test::small_tree(set_)}); });
-  expect_bad_input({"train.scores"}, [&] { make("listwise", 0.1, {}); });
-  const std::int64_t one = make("listwise", 0.1, {test::small_tree(set_)})->num_units();
-  EXPECT_EQ(make("listwise", 0.1, {test::small_tree(set_), test::small_tree(set_)})->num_units(), 2 * one);
+  expect_bad_input({"t.h5", "two scored children"}, [&] { make("listwise", {empty}); });
+  expect_bad_input({"t.h5", "no complete"}, [&] { make("imitate", {empty}); });
+  expect_bad_input({"train.scores"}, [&] { make("listwise", {}); });
+  const std::int64_t one = make("listwise", {test::small_tree(set_)})->num_units();
+  EXPECT_EQ(make("listwise", {test::small_tree(set_), test::small_tree(set_)})->num_units(), 2 * one);
+}
+
+TEST(ObjectiveSettings, ATemperatureOfZeroIsRefused) {
+  ObjectiveSettings settings;
+  Schema schema;
+  settings.declare(schema);
+  testing_data::expect_bad_input({"train.temperature"}, [&] { schema.assign("train.temperature=0"); });
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ TEST(TinyLvlmScorer, ReusedPrefixesChangeNothingInABeamSearch) {
   EXPECT_GT(*high - *low, 0.1) << "the scores differ, so that equality says something";
 }
 
-TEST(TinyLvlmScorer, AChangeOfQueryForgetsThePrefixes) {
+TEST(TinyLvlmScorer, AnyOrderOfCallsGivesTheSame) {
   const EmbeddingSet set = pixel_set();
   Comparing scorer(set);
   std::vector<DemonstrationSequence> shorter = random_sequences(set, 9, 1), longer = shorter, other = shorter;
@@ -86,7 +86,7 @@ TEST(TinyLvlmScorer, AChangeOfQueryForgetsThePrefixes) {
   }
   scorer.score(shorter);
   scorer.score(other);
-  scorer.score(longer);   // prefixes of `shorter` and not of `other`
+  scorer.score(longer);   // the call before asked another query about the same prefixes
   scorer.score(shorter);  // shorter than what is cached
   scorer.score(longer);
   std::swap(longer[0].shots[0], longer[0].shots[1]);  // one prefix is unknown

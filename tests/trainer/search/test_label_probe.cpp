@@ -41,7 +41,7 @@ TEST(LabelProbe, ReadsTheAnswerFromThePicture) {
 }
 
 TEST(LabelProbe, IsRidgeRegressionByHand) {
-  // One task, pictures of two numbers, two library rows: (1, 0) is "a", (0, 1) is "b".
+  // One task, pictures of two numbers, two library rows: (1, 0) is "first", (0, 1) "second".
   test::SmallSetSizes sizes;
   sizes.library = 2;
   sizes.queries = 2;
@@ -49,8 +49,8 @@ TEST(LabelProbe, IsRidgeRegressionByHand) {
   sizes.image_width = 2;
   EmbeddingSet set = test::small_set(sizes);
   const std::vector<std::int64_t> library = set.rows_of(Split::library);
-  set.text_result[index_of(library[0])] = "a";
-  set.text_result[index_of(library[1])] = "b";
+  set.text_result[index_of(library[0])] = "first";
+  set.text_result[index_of(library[1])] = "second";
   const auto look = [&](std::int64_t row, float x, float y) {
     set.image[index_of(2 * row)] = x;
     set.image[index_of(2 * row + 1)] = y;
@@ -60,9 +60,9 @@ TEST(LabelProbe, IsRidgeRegressionByHand) {
   const std::int64_t query = set.rows_of(Split::train)[0];
   const LabelProbe probe(set, 1.0);
   look(query, 0.8F, 0.6F);
-  EXPECT_EQ(probe.ranked_answers(query), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(probe.ranked_answers(query), (std::vector<std::string>{"first", "second"}));
   look(query, 0.6F, 0.8F);
-  EXPECT_EQ(probe.ranked_answers(query), (std::vector<std::string>{"b", "a"}));
+  EXPECT_EQ(probe.ranked_answers(query), (std::vector<std::string>{"second", "first"}));
 }
 
 TEST(LabelProbe, NeverReadsWhatIsNoLibraryRow) {

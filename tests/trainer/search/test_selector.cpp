@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/log.h"
 #include "core/narrow.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/support/gradient_check.h"
@@ -34,7 +35,9 @@ class SelectorTest : public testing::Test {
     for (const Split split : {Split::train, Split::validation, Split::test}) {
       for (const std::int64_t row : set_.rows_of(split)) queries_.push_back(row);
     }
+    spdlog::set_level(spdlog::level::err);  // warnings about more shots than positions are wanted here
   }
+  ~SelectorTest() override { spdlog::set_level(spdlog::level::info); }
   static test::SmallSetSizes sizes(std::int64_t picture_size) {
     test::SmallSetSizes out;
     out.picture_size = picture_size;
