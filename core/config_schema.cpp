@@ -116,9 +116,9 @@ void Schema::choice(std::string& target, std::string key, std::string initial, s
   const std::string rule = fmt::format("one of {}", fmt::join(options, ", "));
   add({std::move(key), "choice", "", rule, std::move(help), std::move(initial), on_resume,
        [&target, options, rule](const std::string& text) -> std::string {
-         if (std::find(options.begin(), options.end(), text) == options.end()) return rule;
-         target = text;
-         return {};
+         const bool known = std::find(options.begin(), options.end(), text) != options.end();
+         if (known) target = text;
+         return known ? std::string() : rule;
        },
        nullptr, [&target] { return json(target); }, [&target](const json& v) { target = v.get<std::string>(); }});
 }

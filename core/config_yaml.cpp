@@ -45,7 +45,7 @@ struct Schema::YamlReader {
     std::set<std::string> seen;
     for (const auto& entry : node) {
       const std::string name = scalar(entry.first, prefix);
-      const std::string key = prefix.empty() ? name : prefix + "." + name;
+      const std::string key = prefix.empty() ? name : fmt::format("{}.{}", prefix, name);
       if (!seen.insert(name).second) throw_bad_input(fmt::format("{} is given twice", key), place(entry.first));
       if (entry.second.IsNull()) throw_bad_input(fmt::format("{} has no value", key), place(entry.first));
       read(entry.second, key);

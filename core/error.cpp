@@ -33,8 +33,8 @@ void throw_io(const std::string& what_failed, const std::string& path, int error
   throw Error(ErrorKind::io, what_failed + ": " + std::strerror(error_number), path);
 }
 
-void ensure(bool condition, const char* promise) {
-  if (!condition) throw Error(ErrorKind::internal, promise, "internal check");
+void throw_broken_promise(const char* promise) {
+  throw Error(ErrorKind::internal, promise, "internal check");
 }
 
 }  // namespace saber

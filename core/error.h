@@ -36,7 +36,11 @@ class Error : public std::runtime_error {
 [[noreturn]] void throw_bad_input(std::string message, std::string place = {}, std::string hint = {});
 [[noreturn]] void throw_io(const std::string& what_failed, const std::string& path, int error_number);
 
+[[noreturn]] void throw_broken_promise(const char* promise);
+
 // Throws ErrorKind::internal when `condition` is false: for promises of our own code, in every build.
-void ensure(bool condition, const char* promise);
+inline void ensure(bool condition, const char* promise) {
+  if (!condition) throw_broken_promise(promise);
+}
 
 }  // namespace saber

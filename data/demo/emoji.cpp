@@ -181,6 +181,7 @@ std::array<std::uint8_t, 4> mean_pixel(const FT_Bitmap& bitmap, const std::vecto
 std::vector<std::uint8_t> shrink(const FT_Bitmap& bitmap) {
   const std::int64_t longer_side = std::max(bitmap.width, bitmap.rows);
   std::vector<std::vector<Share>> columns;
+  columns.reserve(kEmojiSize);
   for (int x = 0; x < kEmojiSize; ++x) columns.push_back(shares_of(x, bitmap.width, longer_side));
   std::vector<std::uint8_t> rgba;
   rgba.reserve(kEmojiSize * kEmojiSize * 4);

@@ -14,7 +14,8 @@ RULE = "-" * 74
 # What mpirun itself says when ranks end with a status other than 0. `mpirun --quiet` would hide it, and with it the
 # notice that a rank called MPI_Abort, which must not be there.
 CLOSING_NOTES = ("Primary job  terminated normally, but",
-                 "mpirun detected that one or more processes exited with non-zero status")
+                 "mpirun detected that one or more processes exited with non-zero status",
+                 "mpiexec detected that one or more processes exited with non-zero status")
 
 
 LOG_LINE = re.compile(r"\[[\d:.]+\] \[\S+ rank \d+\] \[(info|warning)\] ")
