@@ -8,8 +8,10 @@
 
 namespace saber {
 namespace {
-// Chosen on validation queries of the demo among 0.01, 0.03, 0.1, 0.3, 1, 3.
-constexpr double kRidge = 0.1;
+// Chosen by the share of right predictions on the demo's validation queries: 0.70, 0.73, 0.73, 0.74, 0.73, 0.69 for
+// 0.03, 0.1, 0.3, 1, 3, 10.
+constexpr double kRidge = 1.0;
+
 }  // namespace
 
 Baselines::Baselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed)
