@@ -7,15 +7,9 @@
 #include "core/random.h"
 
 namespace saber {
-namespace {
-// Chosen by the share of right predictions on the demo's validation queries: 0.70, 0.73, 0.73, 0.74, 0.73, 0.69 for
-// 0.03, 0.1, 0.3, 1, 3, 10.
-constexpr double kRidge = 1.0;
-
-}  // namespace
 
 Baselines::Baselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed)
-    : set_(set), shots_(shots), seed_(seed), similarity_(set), probe_(set, kRidge) {}
+    : set_(set), shots_(shots), seed_(seed), similarity_(set), probe_(set, kProbeRidge) {}
 
 const std::vector<std::string>& Baselines::names() {
   static const std::vector<std::string> names = {

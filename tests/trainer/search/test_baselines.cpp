@@ -90,7 +90,7 @@ TEST_F(BaselinesTest, TheOracleTakesTheRightAnswerFirst) {
 }
 
 TEST_F(BaselinesTest, TheLabelProbeTakesItsFirstChoiceFirst) {
-  const LabelProbe probe(set_, 0.1);
+  const LabelProbe probe(set_, Baselines::kProbeRidge);
   for (const std::int64_t query : queries_) {
     const std::vector<std::string> ranked = probe.ranked_answers(query);
     const auto score = [&](std::int64_t row) {
