@@ -112,6 +112,15 @@ class TwoRanks(Resume, unittest.TestCase):
         self.assertEqual(saber_test.listing(self.unbroken / "checkpoints"), before)
         self.assertEqual(golden_files(self.unbroken), self.golden)
 
+    def test_killed_while_the_last_save_removes_an_old_one(self):
+        # The next start has nothing to train, and yet it cleans up.
+        saves = -(-STEPS // 5)  # one every 5 steps and one at the end; the last removal is number saves - 2
+        result = run(self.args(self.folder), ranks=self.ranks, env={"SABER_FAIL_POINT": f"save:old-renamed@{saves - 2}"})
+        self.assertNotEqual(result.status, 0, result)
+        found = {path.name for path in (self.folder / "checkpoints").iterdir()}
+        self.assertTrue((self.folder / LAST).exists() and any(name.startswith(".old-") for name in found), found)
+        self.finish()
+
     def stopped_run(self):
         run_well(self.args(self.folder, train__max_steps=12), ranks=self.ranks)
         found = sorted(path.name for path in (self.folder / "checkpoints").iterdir())

@@ -8,6 +8,7 @@
 
 #include "core/narrow.h"
 #include "tests/support/gradient_check.h"
+#include "tests/support/small_model.h"
 #include "tests/support/small_world.h"
 
 namespace saber {
@@ -15,18 +16,13 @@ namespace {
 
 class ImitateTest : public testing::Test {
  protected:
-  ImitateTest() : set_(test::small_set()), features_(set_, torch::kFloat64), model_(small_model(features_)) {
+  ImitateTest()
+      : set_(test::small_set()),
+        features_(set_, torch::kFloat64),
+        model_(test::small_model(features_.widths(), torch::kFloat64)) {
     test::randomise(*model_, 1, 0.3);
     library_ = set_.rows_of(Split::library);
     query_ = set_.rows_of(Split::train)[0];
-  }
-  static SaberModel small_model(const Features& features) {
-    ModelSettings settings;
-    settings.width = 8;
-    settings.heads = 2;
-    SaberModel model(settings, features.widths(), 1);
-    model->to(torch::kFloat64);
-    return model;
   }
   torch::Tensor loss_sum(const Objective& objective, const std::vector<std::int64_t>& units) {
     return objective.loss_sum(model_, units);

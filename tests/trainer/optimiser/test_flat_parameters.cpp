@@ -3,16 +3,14 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/gradient_check.h"
+#include "tests/support/small_model.h"
 #include "trainer/model/saber_model.h"
 
 namespace saber {
 namespace {
 
 SaberModel small_model() {
-  ModelSettings settings;
-  settings.width = 8;
-  settings.heads = 2;
-  return SaberModel(settings, EmbeddingWidths{8, 8}, 1);
+  return test::small_model({8, 8});
 }
 
 torch::Tensor output(SaberModel& model) {
