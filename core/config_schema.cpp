@@ -124,12 +124,19 @@ void Schema::choice(std::string& target, std::string key, std::string initial, s
 }
 
 void Schema::texts(std::vector<std::string>& target, std::string key, std::vector<std::string> initial,
-                   std::string help, OnResume on_resume) {
+                   std::string help, OnResume on_resume, std::string rule,
+                   std::function<bool(const std::string&)> fits) {
   target = initial;
-  add({std::move(key), "list of texts", "", "", std::move(help), fmt::format("[{}]", fmt::join(initial, ", ")),
-       on_resume, [](const std::string&) -> std::string { return "a list"; },
-       [&target](std::vector<std::string> texts) { target = std::move(texts); }, [&target] { return json(target); },
-       [&target](const json& v) { target = v.get<std::vector<std::string>>(); }});
+  add({std::move(key), "list of texts", "", std::move(rule), std::move(help),
+       fmt::format("[{}]", fmt::join(initial, ", ")), on_resume,
+       [](const std::string&) -> std::string { return "a list"; },
+       [&target, fits](std::vector<std::string> texts) -> std::string {
+         const auto bad = fits ? std::find_if_not(texts.begin(), texts.end(), fits) : texts.end();
+         if (bad != texts.end()) return *bad;
+         target = std::move(texts);
+         return {};
+       },
+       [&target] { return json(target); }, [&target](const json& v) { target = v.get<std::vector<std::string>>(); }});
 }
 
 void Schema::unknown_key(const std::string& key, const std::string& place) const {
@@ -155,7 +162,8 @@ void Schema::set_list(const std::string& key, std::vector<std::string> texts, co
     throw_bad_input(fmt::format("{} is a list, wanted {}", key, field->rule.empty() ? field->type : field->rule),
                     place);
   }
-  field->parse_list(std::move(texts));
+  const std::string misfit = field->parse_list(std::move(texts));
+  if (!misfit.empty()) throw_bad_input(fmt::format("{} holds '{}', wanted {}", key, misfit, field->rule), place);
 }
 
 void Schema::assign(const std::string& key_equals_value) {

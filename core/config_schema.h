@@ -28,9 +28,10 @@ class Schema {
             OnResume on_resume = OnResume::may_change);
   void choice(std::string& target, std::string key, std::string initial, std::vector<std::string> options,
               std::string help, OnResume on_resume = OnResume::may_change);
-  // A list of texts: a YAML sequence, or "a,b" in --set.
+  // A list of texts: a YAML sequence, or "a,b" in --set. fits: whether an entry is well formed; `rule` says what is.
   void texts(std::vector<std::string>& target, std::string key, std::vector<std::string> initial, std::string help,
-             OnResume on_resume = OnResume::may_change);
+             OnResume on_resume = OnResume::may_change, std::string rule = {},
+             std::function<bool(const std::string&)> fits = nullptr);
 
   // Reads a YAML file. Unknown or repeated keys, wrong types and values out of range throw bad_input that names file,
   // line, key, what was found and what was wanted.
@@ -55,8 +56,8 @@ class Schema {
     OnResume on_resume;
     // Parses one scalar; returns what was wanted when the text does not fit, else an empty string.
     std::function<std::string(const std::string&)> parse;
-    // Takes a list of scalars; only for `texts`.
-    std::function<void(std::vector<std::string>)> parse_list;
+    // Takes a list of scalars, only for `texts`; returns an entry that does not fit, else an empty string.
+    std::function<std::string(std::vector<std::string>)> parse_list;
     std::function<nlohmann::json()> value;
     std::function<void(const nlohmann::json&)> restore;
   };

@@ -39,8 +39,8 @@ RandomStream::RandomStream(std::uint64_t seed, std::string_view purpose, std::in
   counter_ = {0, 0, low(b), high(b)};
 }
 
-void RandomStream::refill() {
-  std::array<std::uint32_t, 4> x = counter_;
+std::array<std::uint32_t, 4> RandomStream::block_at(const std::array<std::uint32_t, 4>& counter) const {
+  std::array<std::uint32_t, 4> x = counter;
   std::array<std::uint32_t, 2> k = key_;
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53} * x[0];
@@ -49,9 +49,19 @@ void RandomStream::refill() {
     k[0] += 0x9E3779B9u;
     k[1] += 0xBB67AE85u;
   }
-  block_ = x;
+  return x;
+}
+
+void RandomStream::refill() {
+  block_ = block_at(counter_);
   used_ = 0;
   if (++counter_[0] == 0) ++counter_[1];
+}
+
+double RandomStream::uniform_at(std::uint64_t block) const {
+  const auto words = block_at({low(block), high(block), counter_[2], counter_[3]});
+  const std::uint64_t bits = words[0] | std::uint64_t{words[1]} << 32;
+  return (static_cast<double>(bits >> 12) + 0.5) * 0x1.0p-52;
 }
 
 std::uint32_t RandomStream::next_u32() {

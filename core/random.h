@@ -22,6 +22,8 @@ class RandomStream {
   double uniform();
   // Uniform integer in [0, bound), bound > 0, without bias.
   std::int64_t below(std::int64_t bound);
+  // Uniform in (0, 1) from block number `block` alone: random access, whatever was drawn before.
+  double uniform_at(std::uint64_t block) const;
   // Standard normal (Box-Muller).
   double normal();
 
@@ -36,6 +38,7 @@ class RandomStream {
   std::vector<std::int64_t> sample(std::vector<std::int64_t> values, std::int64_t count);
 
  private:
+  std::array<std::uint32_t, 4> block_at(const std::array<std::uint32_t, 4>& counter) const;
   void refill();
 
   std::array<std::uint32_t, 2> key_;

@@ -80,9 +80,13 @@ nlohmann::ordered_json summary_row(const std::string& name, std::vector<Outcome>
   std::sort(outcomes.begin(), outcomes.end(),
             [](const Outcome& a, const Outcome& b) { return a.query_index < b.query_index; });
   std::vector<double> correct, log_likelihood, holds;
+  nlohmann::ordered_json each_correct = nlohmann::ordered_json::array(), each_log_likelihood = each_correct;
   for (const Outcome& outcome : outcomes) {
     holds.push_back(outcome.holds_answer);
-    if (outcome.failed != 0) continue;
+    const bool failed = outcome.failed != 0;
+    each_correct.push_back(failed ? nlohmann::ordered_json() : nlohmann::ordered_json(outcome.correct));
+    each_log_likelihood.push_back(failed ? nlohmann::ordered_json() : nlohmann::ordered_json(outcome.log_likelihood));
+    if (failed) continue;
     correct.push_back(outcome.correct);
     log_likelihood.push_back(outcome.log_likelihood);
   }
@@ -94,7 +98,9 @@ nlohmann::ordered_json summary_row(const std::string& name, std::vector<Outcome>
           {"log_likelihood", likelihood.value},
           {"log_likelihood_se", likelihood.standard_error},
           {"holds_answer", mean_of(holds).value},
-          {"failed", outcomes.size() - correct.size()}};
+          {"failed", outcomes.size() - correct.size()},
+          {"correct", std::move(each_correct)},
+          {"log_likelihoods", std::move(each_log_likelihood)}};
 }
 
 nlohmann::ordered_json summary(const std::vector<std::vector<Outcome>>& of_ranks) {
@@ -125,6 +131,7 @@ void EvalSettings::declare(Schema& schema) {
   schema.choice(split, "eval.split", "validation", {"train", "validation", "test"}, "queries; look at test once");
   schema.integer(max_queries, "eval.max_queries", 0, 0, Schema::kAny, "queries", "only the first so many; 0: all");
   schema.integer(shots, "eval.shots", 4, 1, 1024, "shots", "demonstrations per query");
+  schema.integer(beam, "eval.beam", 1, 1, 64, "", "sequences that SabER follows at once; 1: greedy");
   schema.integer(seed, "eval.seed", 1, 0, Schema::kAny, "", "seed of the random selections");
 }
 
@@ -141,7 +148,10 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
     scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
     trained = load_trained_model(settings.run_folder, features.widths());
-    selector = std::make_unique<Selector>(trained.model, set, features);
+    SelectOptions options;
+    options.shots = eval.shots;
+    options.beam = eval.beam;
+    selector = std::make_unique<Selector>(trained.model, set, features, options);
   });
 
   // Blocks of queries, not single ones, go round the ranks: the selector works in blocks of 64.
@@ -153,7 +163,7 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
     for (std::int64_t begin = 0, block = 0; begin < size_of(rows); begin += kBlock, ++block) {
       const auto queries = std::span(rows).subspan(index_of(begin), index_of(std::min(kBlock, size_of(rows) - begin)));
       if (block % session.world_size() == session.rank()) {
-        const std::vector<Selection> selections = selector->select(set, features, queries, eval.shots);
+        const std::vector<Selection> selections = selector->select(set, features, queries);
         for (std::size_t i = 0; i < queries.size(); ++i) {
           evaluate_query(set, queries[i], begin + static_cast<std::int64_t>(i), baselines, selections[i], *scorer,
                          outcomes);
@@ -164,13 +174,18 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
   });
   const auto all_outcomes = all_gather_values(group, outcomes);
   session.on_root([&]() -> std::string {
-    const nlohmann::ordered_json table = {{"split", eval.split},        {"queries", rows.size()},
-                                          {"shots", eval.shots},        {"checkpoint", trained.folder.string()},
-                                          {"step", trained.step},       {"data_fingerprint", set.fingerprint},
-                                          {"lvlm", scorer->identity()}, {"rows", summary(all_outcomes)}};
+    const nlohmann::ordered_json table = {{"split", eval.split},
+                                          {"queries", rows.size()},
+                                          {"shots", eval.shots},
+                                          {"beam", eval.beam},
+                                          {"checkpoint", trained.folder.string()},
+                                          {"step", trained.step},
+                                          {"data_fingerprint", set.fingerprint},
+                                          {"lvlm", scorer->identity()},
+                                          {"rows", summary(all_outcomes)}};
     const std::filesystem::path output = eval.output;
     if (output.has_parent_path()) create_folders(output.parent_path());
-    write_file_atomic(output, table.dump(2) + "\n");
+    write_file_atomic(output, table.dump() + "\n");
     print_table(table["rows"]);
     return {};
   });

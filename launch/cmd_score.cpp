@@ -14,8 +14,8 @@
 #include "launch/inputs.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
 #include "trainer/search/beam.h"
+#include "trainer/search/library.h"
 #include "trainer/search/pool.h"
-#include "trainer/search/selector.h"
 
 namespace saber {
 namespace {
@@ -35,10 +35,9 @@ void require_pools(const ScoreSettings& settings, const EmbeddingSet& set, const
     throw_bad_input(
         fmt::format("score.pool_size is {}, wanted at least score.shots = {}", settings.pool.size, settings.shots));
   }
-  const std::vector<std::int64_t> library = set.rows_of(Split::library);
-  const PictureIndex pictures(set, library);
+  const Library library(set);
   for (const std::int64_t row : rows) {
-    const std::int64_t usable = size_of(library) - size_of(pictures.positions_of(set, row));
+    const std::int64_t usable = library.size() - size_of(library.same_picture(set, row));
     if (usable < settings.pool.size) {
       throw_bad_input(fmt::format("score.pool_size is {}, the library has {} rows for query {}", settings.pool.size,
                                   usable, set.id[index_of(row)]));

@@ -1,18 +1,28 @@
 // saber select: queries in, ordered demonstrations out, one JSON object per line.
 #include <fmt/format.h>
 
+#include <charconv>
+#include <chrono>
 #include <optional>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
+#include "launch/chat_prompt.h"
 #include "launch/commands.h"
 #include "launch/inputs.h"
 #include "trainer/search/selector.h"
 
 namespace saber {
 namespace {
+
+std::optional<std::int64_t> parse_id(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  return whole && value >= 0 ? std::optional(value) : std::nullopt;
+}
 
 nlohmann::ordered_json selection_json(const EmbeddingSet& queries, std::int64_t row, const EmbeddingSet& library,
                                       const Selection& selection) {
@@ -34,6 +44,13 @@ nlohmann::ordered_json selection_json(const EmbeddingSet& queries, std::int64_t 
           {"icds", std::move(shots)}};
 }
 
+std::vector<std::int64_t> query_rows(const SelectSettings& select, const EmbeddingSet& queries, bool foreign) {
+  if (!foreign) return queries.rows_of(split_of_name(select.split));
+  std::vector<std::int64_t> rows(index_of(queries.num_rows));
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
+  return rows;
+}
+
 }  // namespace
 
 void SelectSettings::declare(Schema& schema) {
@@ -41,38 +58,58 @@ void SelectSettings::declare(Schema& schema) {
               "data set of queries, all of whose rows are taken; empty: select.split of data.embeddings");
   schema.choice(split, "select.split", "test", {"train", "validation", "test"}, "queries when select.queries is empty");
   schema.text(output, "select.output", "runs/selections.jsonl", "JSON lines to write");
-  schema.integer(shots, "select.shots", 4, 1, 1024, "shots", "demonstrations per query");
+  schema.integer(options.shots, "select.shots", 4, 1, 1024, "shots", "demonstrations per query");
+  schema.integer(options.beam, "select.beam", 1, 1, 64, "", "sequences that are followed at once; 1: greedy");
+  schema.flag(options.same_task, "select.same_task", false, "only demonstrations of the query's task, by its name");
+  schema.flag(options.distinct_pictures, "select.distinct_pictures", false, "at most one demonstration per picture");
+  schema.flag(options.distinct_answers, "select.distinct_answers", false, "at most one demonstration per result");
+  schema.texts(exclude, "select.exclude", {}, "ids of library rows that are never chosen", OnResume::may_change,
+               "numbers", [](const std::string& text) { return parse_id(text).has_value(); });
+  schema.choice(prompts, "select.prompts", "none", {"none", "flat", "multi_turn"},
+                "also write each selection as chat messages, in one user message or one turn per demonstration");
+  schema.flag(two_phase, "select.two_phase", false, "prompts ask to recognise the task first, then to answer");
+}
+
+SelectOptions SelectSettings::checked_options() const {
+  SelectOptions out = options;
+  for (const std::string& text : exclude) out.excluded.push_back(parse_id(text).value());
+  return out;
 }
 
 int run_select(const MpiSession& session, const Settings& settings) {
+  const SelectSettings& select = settings.select;
   session.on_root([&]() -> std::string {
     const EmbeddingSet library = read_embedding_set(settings.embeddings);
     const std::optional<EmbeddingSet> foreign =
-        settings.select.queries.empty() ? std::nullopt : std::optional(read_embedding_set(settings.select.queries));
+        select.queries.empty() ? std::nullopt : std::optional(read_embedding_set(select.queries));
     const EmbeddingSet& queries = foreign ? *foreign : library;
     if (queries.image_width != library.image_width || queries.text_width != library.text_width) {
       throw_bad_input(fmt::format("has embeddings of width {} and {}, the library {} and {}", queries.image_width,
                                   queries.text_width, library.image_width, library.text_width),
-                      settings.select.queries);
+                      select.queries);
     }
-    std::vector<std::int64_t> rows = queries.rows_of(split_of_name(settings.select.split));
-    if (foreign) {
-      rows.resize(index_of(queries.num_rows));
-      for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
-    }
-    if (rows.empty()) throw_bad_input("has no rows of split " + settings.select.split, settings.embeddings + " /split");
+    const std::vector<std::int64_t> rows = query_rows(select, queries, foreign.has_value());
+    if (rows.empty()) throw_bad_input("has no rows of split " + select.split, settings.embeddings + " /split");
     const Features features(library, torch::kFloat32), query_features(queries, torch::kFloat32);
     const TrainedModel trained = load_trained_model(settings.run_folder, features.widths());
-    Selector selector(trained.model, library, features);
+    Selector selector(trained.model, library, features, select.checked_options());
+
+    const auto start = std::chrono::steady_clock::now();
+    const std::vector<Selection> selections = selector.select(queries, query_features, rows);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const PromptStyle style{select.prompts == "multi_turn", select.two_phase};
     std::string lines;
-    const std::vector<Selection> selections = selector.select(queries, query_features, rows, settings.select.shots);
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      lines += selection_json(queries, rows[i], library, selections[i]).dump() + "\n";
-    const std::filesystem::path output = settings.select.output;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      auto line = selection_json(queries, rows[i], library, selections[i]);
+      if (select.prompts != "none")
+        line["messages"] = chat_messages(style, queries, rows[i], library, selections[i].rows);
+      lines += line.dump() + "\n";
+    }
+    const std::filesystem::path output = select.output;
     if (output.has_parent_path()) create_folders(output.parent_path());
     write_file_atomic(output, lines);
-    spdlog::info("wrote {}: {} queries, {} shots, model {}", output.string(), rows.size(), settings.select.shots,
-                 trained.folder.string());
+    spdlog::info("wrote {}: {} queries, {} shots, {:.0f} queries/s, model {}", output.string(), rows.size(),
+                 select.options.shots, static_cast<double>(rows.size()) / seconds, trained.folder.string());
     return {};
   });
   return 0;

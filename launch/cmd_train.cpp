@@ -10,13 +10,14 @@
 #include "launch/commands.h"
 #include "launch/inputs.h"
 #include "launch/run_recorder.h"
+#include "trainer/reward/tiny_lvlm_scorer.h"
 
 namespace saber {
 namespace {
 
 // The newest checkpoint of the run; refused when it belongs to other settings, data or units.
 std::optional<Checkpoint> checkpoint_to_resume(const Settings& settings, const EmbeddingSet& set,
-                                               const Objective& objective) {
+                                               const std::vector<Stage>& stages) {
   std::optional<Checkpoint> found = load_newest_checkpoint(settings.run_folder);
   if (!found) return found;
   settings.schema.require_match(found->config, found->folder.string());
@@ -26,19 +27,37 @@ std::optional<Checkpoint> checkpoint_to_resume(const Settings& settings, const E
                     found->folder.string(), "restore the data, or start a new run.dir");
   };
   require_same("a data set", found->state.data_fingerprint, set.fingerprint);
-  require_same("score trees", found->state.units_fingerprint, objective.fingerprint());
+  require_same("score trees and an LVLM", found->state.units_fingerprint, fingerprint_of(stages));
   return found;
 }
 
-void resume(const MpiSession& session, const Settings& settings, const EmbeddingSet& set, const Objective& objective,
-            Trainer& trainer) {
+void resume(const MpiSession& session, const Settings& settings, const EmbeddingSet& set, Trainer& trainer) {
   std::string chosen = session.on_root([&]() -> std::string {
-    const std::optional<Checkpoint> found = checkpoint_to_resume(settings, set, objective);
+    const std::optional<Checkpoint> found = checkpoint_to_resume(settings, set, trainer.stages());
     return found ? found->folder.string() : "";
   });
   if (chosen.empty()) return;
-  session.on_all([&] { trainer.restore(load_checkpoint(chosen)); });
+  session.on_all([&] {
+    trainer.restore(load_checkpoint(chosen));
+    if (Reinforce* const reinforce = reinforce_of(trainer.stages())) {
+      // Also of steps after the checkpoint: they are done again, but nothing is scored again.
+      for_each_reward(std::filesystem::path(settings.run_folder) / "samples.jsonl",
+                      [&](const std::string& name, std::optional<double> reward) { reinforce->add(name, reward); });
+    }
+  });
   if (session.is_root()) spdlog::info("resumed from {}", chosen);
+}
+
+void write_own_tree(const MpiSession& session, const Settings& settings, const Trainer& trainer) {
+  const Reinforce* const reinforce = reinforce_of(trainer.stages());
+  if (reinforce == nullptr) return;
+  session.on_root([&]() -> std::string {
+    const std::filesystem::path path = std::filesystem::path(settings.run_folder) / "scores.h5";
+    const ScoreTree tree = reinforce->tree();
+    write_score_tree(path, tree);
+    spdlog::info("wrote {}: {} nodes of sequences that this run had scored", path.string(), tree.size());
+    return {};
+  });
 }
 
 }  // namespace
@@ -47,29 +66,34 @@ int run_train(const MpiSession& session, const Settings& settings, c10d::Process
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
   const std::vector<ScoreTree> trees = load_score_trees(session, settings.train.scores);
   const auto type = settings.train.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
+  const auto seed = narrow<std::uint64_t>(settings.seed);
   const Features features(set, type);
-  std::unique_ptr<Objective> objective;
+  std::unique_ptr<Scorer> scorer;
+  std::vector<Stage> stages;
   SaberModel model{nullptr};
   session.on_all([&] {
-    objective = make_objective(settings.train.objective, set, features, trees, settings.train.scores);
-    model = SaberModel(settings.model, features.widths(), narrow<std::uint64_t>(settings.seed));
+    if (settings.train.has_stage("reinforce"))
+      scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
+    stages = make_stages(settings.train, seed, {set, features, trees, settings.train.scores, scorer.get()});
+    model = SaberModel(settings.model, features.widths(), seed);
     model->to(type);
   });
-  Trainer trainer(settings.train, narrow<std::uint64_t>(settings.seed), model, *objective, group);
-  resume(session, settings, set, *objective, trainer);
+  Trainer trainer(model, std::move(stages), group);
+  resume(session, settings, set, trainer);
 
   const std::int64_t limit = settings.train.max_steps;
   const std::int64_t last_step = limit > 0 ? std::min(limit, trainer.total_steps()) : trainer.total_steps();
   if (session.is_root()) {
-    spdlog::info("train: {} units, {} parameters, {} ranks, steps {} to {}", objective->num_units(),
+    spdlog::info("train: {}, {} parameters, {} ranks, steps {} to {}", fmt::join(settings.train.stages, ", then "),
                  trainer.parameters().num_parameters(), session.world_size(), trainer.steps_done(), last_step);
   }
-  RunRecorder recorder(session, settings, trainer, *objective, set, last_step);
+  RunRecorder recorder(session, settings, trainer, set, last_step);
   while (trainer.steps_done() < last_step) {
     recorder.record(trainer.step());
     if (trainer.steps_done() % settings.train.checkpoint_every == 0 || trainer.steps_done() == last_step)
       recorder.save();
   }
+  write_own_tree(session, settings, trainer);
   return 0;
 }
 

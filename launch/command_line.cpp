@@ -19,7 +19,7 @@ const std::vector<CommandInfo>& command_infos() {
       {"data", "build the demo set; check or describe a data set", {"demo", "check", "describe"}},
       {"lvlm", "train the built-in tiny LVLM", {"train"}},
       {"score", "search good sequences by the LVLM's scores; writes the score tree", {}},
-      {"train", "train SabER from score trees; resumes by itself", {}},
+      {"train", "train SabER from score trees and sampled sequences; resumes by itself", {}},
       {"select", "queries in, ordered demonstrations out", {}},
       {"eval", "SabER beside selections that need no training", {}},
   };
@@ -31,6 +31,7 @@ const std::vector<CommandInfo>& command_infos() {
 CommandLine parse_command_line(int argc, const char* const* argv, Settings& settings) {
   CommandLine line;
   std::vector<std::string> files, assignments;
+  std::string prompts;
   CLI::App app("SabER, distributed: trains a selector of in-context demonstrations from an LVLM's own scores", "saber");
   app.set_version_flag("--version", SABER_VERSION);
   app.require_subcommand(0, 1);  // none at all is refused below: CLI11 would not name an unknown one
@@ -42,6 +43,9 @@ CommandLine parse_command_line(int argc, const char* const* argv, Settings& sett
     sub->add_option("-c,--config", files, "YAML file of settings; may be given more than once, later files win");
     sub->add_option("--set", assignments, "one setting, as key=value; wins over files")->allow_extra_args(false);
     sub->add_flag("--check", line.check_only, "check and print the settings, start nothing");
+    if (std::string(info.name) == "select") {
+      sub->add_option("--prompts", prompts, "flat or multi_turn: short for --set select.prompts=...");
+    }
     sub->footer("Settings (default, unit, [type, rule]):\n" + settings.schema.help());
     sub->callback([&line, name = info.name] { line.command = name; });
   }
@@ -60,6 +64,7 @@ CommandLine parse_command_line(int argc, const char* const* argv, Settings& sett
   if (line.command.empty()) throw_bad_input("names no command", "command line", "saber --help lists the commands");
   for (const std::string& file : files) settings.schema.read_yaml(file);
   for (const std::string& assignment : assignments) settings.schema.assign(assignment);
+  if (!prompts.empty()) settings.schema.assign("select.prompts=" + prompts);
   return line;
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <sstream>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -24,6 +25,21 @@ std::string kept_lines(const std::filesystem::path& path, std::int64_t last_step
 }
 
 }  // namespace
+
+void for_each_reward(const std::filesystem::path& samples,
+                     const std::function<void(const std::string&, std::optional<double>)>& use) {
+  if (!std::filesystem::exists(samples)) return;
+  std::istringstream lines(read_file(samples));
+  for (std::string text; std::getline(lines, text);) {
+    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!line.is_object() || !line.contains("rewards")) continue;
+    const auto& names = line.at("samples");
+    const auto& rewards = line.at("rewards");
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      use(names.at(i), rewards.at(i).is_null() ? std::nullopt : std::optional(rewards.at(i).get<double>()));
+    }
+  }
+}
 
 StepLog::StepLog(const std::filesystem::path& path, std::int64_t last_step) : path_(path) {
   write_file_atomic(path, kept_lines(path, last_step));

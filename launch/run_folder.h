@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace saber {
@@ -25,5 +27,10 @@ class StepLog {
   std::filesystem::path path_;
   int fd_;
 };
+
+// Calls `use` with every sample name and reward of a samples.jsonl, in order; a reward that failed is nothing. A torn
+// last line does not count. No file: nothing.
+void for_each_reward(const std::filesystem::path& samples,
+                     const std::function<void(const std::string&, std::optional<double>)>& use);
 
 }  // namespace saber

@@ -6,15 +6,25 @@
 
 #include "core/atomic_file.h"
 #include "core/log.h"
+#include "core/narrow.h"
 #include "launch/inputs.h"
 
 namespace saber {
 
-RunRecorder::RunRecorder(const MpiSession& session, const Settings& settings, Trainer& trainer,
-                         const Objective& objective, const EmbeddingSet& set, std::int64_t last_step)
-    : session_(session), settings_(settings), trainer_(trainer), objective_(objective), last_step_(last_step) {
+void StepSums::add(const nlohmann::ordered_json& metrics) {
+  ++steps;
+  loss += metrics.at("loss").get<double>();
+  reward += metrics.value("reward", 0.0);
+  asked += metrics.value("asked", std::int64_t{0});
+  failed += metrics.value("failed", std::int64_t{0});
+  flat_groups += metrics.value("flat_groups", std::int64_t{0});
+}
+
+RunRecorder::RunRecorder(const MpiSession& session, const Settings& settings, Trainer& trainer, const EmbeddingSet& set,
+                         std::int64_t last_step)
+    : session_(session), settings_(settings), trainer_(trainer), last_step_(last_step) {
   state_.data_fingerprint = set.fingerprint;
-  state_.units_fingerprint = objective.fingerprint();
+  state_.units_fingerprint = fingerprint_of(trainer.stages());
   state_.world_size = session.world_size();
   state_.build = build_description();
   session.on_root([&]() -> std::string {
@@ -30,32 +40,44 @@ RunRecorder::RunRecorder(const MpiSession& session, const Settings& settings, Tr
 
 void RunRecorder::record(const StepReport& report) {
   if (!session_.is_root()) return;
-  std::vector<std::string> names;
-  for (const std::int64_t unit : report.units) names.push_back(objective_.unit_name(unit));
-  samples_->write({{"step", report.step}, {"samples", names}});
+  const Stage& stage = trainer_.stages()[index_of(report.stage)];
+  nlohmann::ordered_json names = nlohmann::ordered_json::array();
+  for (const std::int64_t sample : report.samples) names.push_back(stage.objective->sample_name(sample));
+  nlohmann::ordered_json samples = {{"step", report.step}, {"samples", std::move(names)}};
+  const std::vector<double> rewards = stage.objective->rewards();
+  if (!rewards.empty()) samples["rewards"] = rewards;  // a failed one, NaN, becomes null
+  samples_->write(samples);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  metrics_->write({{"step", report.step},
-                   {"epoch", (report.step - 1) / trainer_.steps_per_epoch()},
-                   {"loss", report.loss},
-                   {"gradient_norm", report.gradient_norm},
-                   {"learning_rate", report.learning_rate},
-                   {"seconds", seconds}});
+  nlohmann::ordered_json metrics = {{"step", report.step},
+                                    {"stage", stage.name},
+                                    {"epoch", report.epoch},
+                                    {"loss", report.loss},
+                                    {"gradient_norm", report.gradient_norm},
+                                    {"learning_rate", report.learning_rate},
+                                    {"seconds", seconds}};
+  metrics.update(stage.objective->metrics());
+  metrics_->write(metrics);
   ++steps_here_;
-  ++steps_since_line_;
-  loss_since_line_ += report.loss;
-  if (report.step % settings_.train.log_every == 0 || report.step == last_step_) print_line(report);
+  since_line_.add(metrics);
+  if (report.step % settings_.train.log_every == 0 || report.step == last_step_ ||
+      report.step == stage.first_step + stage.num_steps)
+    print_line(report);
 }
 
 void RunRecorder::print_line(const StepReport& report) {
+  const Stage& stage = trainer_.stages()[index_of(report.stage)];
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   const double rate = static_cast<double>(steps_here_) / seconds;
-  spdlog::info(
-      "step {} of {}, epoch {}, loss {:.4f}, gradient norm {:.2f}, learning rate {:.1e}, {:.1f} steps/s, {:.0f} s left",
-      report.step, last_step_, (report.step - 1) / trainer_.steps_per_epoch() + 1,
-      loss_since_line_ / static_cast<double>(steps_since_line_), report.gradient_norm, report.learning_rate, rate,
-      static_cast<double>(last_step_ - report.step) / rate);
-  steps_since_line_ = 0;
-  loss_since_line_ = 0;
+  const StepSums& sums = since_line_;
+  const auto steps = static_cast<double>(sums.steps);
+  const std::string learned = stage.objective->rewards().empty()
+                                  ? fmt::format("loss {:.4f}", sums.loss / steps)
+                                  : fmt::format("reward {:.4f}, {} sequences scored, {} failed, {} flat groups",
+                                                sums.reward / steps, sums.asked, sums.failed, sums.flat_groups);
+  spdlog::info("step {} of {}, {}, {}, gradient norm {:.2f}, learning rate {:.1e}, {:.1f} steps/s, {:.0f} s left",
+               report.step, last_step_, stage.name, learned, report.gradient_norm, report.learning_rate, rate,
+               static_cast<double>(last_step_ - report.step) / rate);
+  since_line_ = {};
 }
 
 void RunRecorder::save() {

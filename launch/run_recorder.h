@@ -13,11 +13,19 @@
 
 namespace saber {
 
+// Sums over the steps since the last console line.
+struct StepSums {
+  std::int64_t steps = 0, asked = 0, failed = 0, flat_groups = 0;
+  double loss = 0, reward = 0;
+
+  void add(const nlohmann::ordered_json& metrics);  // a line of metrics.jsonl
+};
+
 class RunRecorder {
  public:
   // last_step: where this start of the run will end. All references must outlive the recorder.
-  RunRecorder(const MpiSession& session, const Settings& settings, Trainer& trainer, const Objective& objective,
-              const EmbeddingSet& set, std::int64_t last_step);
+  RunRecorder(const MpiSession& session, const Settings& settings, Trainer& trainer, const EmbeddingSet& set,
+              std::int64_t last_step);
 
   void record(const StepReport& report);
   // Writes a checkpoint. Collective: all ranks fail together.
@@ -29,14 +37,12 @@ class RunRecorder {
   const MpiSession& session_;
   const Settings& settings_;
   Trainer& trainer_;
-  const Objective& objective_;
   std::int64_t last_step_;
   TrainState state_;
   std::optional<StepLog> metrics_, samples_;  // rank 0 only
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::int64_t steps_here_ = 0;
-  std::int64_t steps_since_line_ = 0;
-  double loss_since_line_ = 0;
+  StepSums since_line_;
 };
 
 }  // namespace saber

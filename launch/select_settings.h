@@ -3,17 +3,25 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/config_schema.h"
+#include "trainer/search/selector.h"
 
 namespace saber {
 
 struct SelectSettings {
-  std::string queries;     // select.queries
-  std::string split;       // select.split
-  std::string output;      // select.output
-  std::int64_t shots = 0;  // select.shots
+  std::string queries;               // select.queries
+  std::string split;                 // select.split
+  std::string output;                // select.output
+  SelectOptions options;             // select.shots, beam, same_task, distinct_pictures, distinct_answers, exclude
+  std::vector<std::string> exclude;  // as texts
+  std::string prompts;               // select.prompts: none | flat | multi_turn
+  bool two_phase = false;            // select.two_phase
+
   void declare(Schema& schema);
+  // Throws bad_input when select.exclude holds what is no id.
+  SelectOptions checked_options() const;
 };
 
 struct EvalSettings {
@@ -21,6 +29,7 @@ struct EvalSettings {
   std::string split;             // eval.split
   std::int64_t max_queries = 0;  // eval.max_queries
   std::int64_t shots = 0;        // eval.shots
+  std::int64_t beam = 0;         // eval.beam
   std::int64_t seed = 0;         // eval.seed
   void declare(Schema& schema);
 };

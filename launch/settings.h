@@ -11,7 +11,7 @@
 #include "launch/select_settings.h"
 #include "trainer/lvlm/lvlm_training.h"
 #include "trainer/model/model_settings.h"
-#include "trainer/train_step.h"
+#include "trainer/train_settings.h"
 
 namespace saber {
 

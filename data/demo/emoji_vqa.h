@@ -30,8 +30,8 @@ struct EmojiVqa {
   SceneSet scenes;
 };
 
-// Splits and LVLM scenes are disjoint by scene (emoji, background, count, turn). Rows: library, train, validation,
-// test; the ids are the row numbers; each row asks one of the ten tasks in one of three wordings. Texts are embedded
+// Splits and LVLM scenes are disjoint by scene (emoji, background, count, turn). Rows: library, validation, test,
+// train; the ids are the row numbers; each row asks one of the ten tasks in one of three wordings. Texts are embedded
 // with width 128.
 EmojiVqa build_emoji_vqa(const DemoSettings& settings);
 

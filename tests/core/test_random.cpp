@@ -148,5 +148,37 @@ TEST(Random, ShuffleReachesEveryOrderEquallyOften) {
   for (const auto& [order, count] : counts) EXPECT_NEAR(count, 1000, 130);
 }
 
+TEST(Random, RandomAccessIsUniformAndIndependentOfDraws) {
+  RandomStream stream(3, "access", {1});
+  const double before = stream.uniform_at(17);
+  stream.next_u32();
+  stream.uniform();
+  EXPECT_EQ(stream.uniform_at(17), before);
+  EXPECT_EQ(RandomStream(3, "access", {1}).uniform_at(17), before);
+  EXPECT_NE(RandomStream(3, "access", {2}).uniform_at(17), before);
+  EXPECT_NE(stream.uniform_at(17 + (std::uint64_t{1} << 32)), before) << "all 64 bits of the number count";
+  constexpr int kCount = 20000;
+  double sum = 0, squares = 0;
+  for (std::uint64_t i = 0; i < kCount; ++i) {
+    const double u = stream.uniform_at(i);
+    ASSERT_GT(u, 0);
+    ASSERT_LT(u, 1);
+    sum += u;
+    squares += u * u;
+  }
+  EXPECT_NEAR(sum / kCount, 0.5, 0.01);
+  EXPECT_NEAR(squares / kCount, 1.0 / 3, 0.01);
+}
+
+TEST(Random, RandomAccessReadsTheBlocksOfTheStream) {
+  // Block 0 and 1 hold the words that sequential draws begin with.
+  RandomStream stream(3, "access");
+  for (std::uint64_t block = 0; block < 2; ++block) {
+    const std::uint64_t bits = stream.next_u64();
+    stream.next_u64();
+    EXPECT_EQ(RandomStream(3, "access").uniform_at(block), (static_cast<double>(bits >> 12) + 0.5) * 0x1.0p-52);
+  }
+}
+
 }  // namespace
 }  // namespace saber

@@ -73,7 +73,10 @@ TEST(EmojiVqa, ShapesAndOrderOfRows) {
   EXPECT_EQ(set.pixels.size(), 410u * 3 * 40 * 40);
   EXPECT_EQ(set.tasks.name.size(), 10u);
   EXPECT_EQ(set.tasks.embedding.size(), 10u * 128);
-  EXPECT_TRUE(std::is_sorted(set.split.begin(), set.split.end()));
+  const std::vector<Split> order = {Split::library, Split::validation, Split::test, Split::train};
+  EXPECT_TRUE(std::is_sorted(set.split.begin(), set.split.end(), [&](Split a, Split b) {
+    return std::find(order.begin(), order.end(), a) < std::find(order.begin(), order.end(), b);
+  }));
   std::map<Split, int> rows;
   for (std::size_t i = 0; i < 410; ++i) {
     EXPECT_EQ(set.id[i], static_cast<std::int64_t>(i));

@@ -90,7 +90,7 @@ TEST(CommandLine, HelpAndVersionAreToBePrinted) {
   EXPECT_NE(parse({"--help"}).print.find("train"), std::string::npos);
   EXPECT_NE(parse({"--version"}).print.find(SABER_VERSION), std::string::npos);
   const std::string help = parse({"train", "--help"}).print;
-  for (const std::string part : {"train.batch_size: 64 units", "--set", "--check", "at least 1"}) {
+  for (const std::string part : {"train.listwise.batch_size: 64 units", "--set", "--check", "at least 1"}) {
     EXPECT_NE(help.find(part), std::string::npos) << part;
   }
 }

@@ -3,6 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <fstream>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -70,6 +76,26 @@ TEST(StepLog, MissingFileIsAnEmptyOne) {
 TEST(StepLog, AFolderThatIsNotThereIsAnError) {
   const TemporaryFolder folder;
   EXPECT_THROW(StepLog(folder / "absent/log.jsonl", 0), Error);
+}
+
+TEST(Rewards, AreReadBackExactlyAndInOrder) {
+  const TemporaryFolder folder;
+  const double odd = -0.1234567890123456789;
+  {
+    StepLog log(folder / "samples.jsonl", 0);
+    log.write({{"step", 1}, {"samples", {"5/", "6/"}}});  // listwise: no rewards
+    log.write({{"step", 2},
+               {"samples", {"5/1/2", "5/2/1", "6/1/2"}},
+               {"rewards", {odd, std::numeric_limits<double>::quiet_NaN(), -3.0}}});
+  }
+  std::ofstream(folder / "samples.jsonl", std::ios::app) << "{\"step\":3,\"samples\":[\"5/1\"],\"rew";
+  std::vector<std::pair<std::string, std::optional<double>>> seen;
+  const auto use = [&](const std::string& name, std::optional<double> reward) { seen.emplace_back(name, reward); };
+  for_each_reward(folder / "samples.jsonl", use);
+  const decltype(seen) wanted = {{"5/1/2", odd}, {"5/2/1", std::nullopt}, {"6/1/2", -3.0}};
+  EXPECT_EQ(seen, wanted);
+  for_each_reward(folder / "absent.jsonl", use);
+  EXPECT_EQ(seen, wanted);
 }
 
 }  // namespace

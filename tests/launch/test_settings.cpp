@@ -41,9 +41,9 @@ TEST(Settings, EveryKeyIsDeclaredOnceAndHasHelp) {
 
 TEST(Settings, NamesThatOthersBuildOnAreThere) {
   const std::set<std::string> keys = keys_of(Settings().schema.values());
-  for (const std::string key :
-       {"seed", "run.dir", "data.embeddings", "score.output", "score.max_queries", "score.seed", "train.scores",
-        "train.objective", "train.precision", "model.kind", "lvlm.weights", "eval.output", "select.output"}) {
+  for (const std::string key : {"seed", "run.dir", "data.embeddings", "score.output", "score.max_queries", "score.seed",
+                                "train.scores", "train.stages", "train.reinforce.group_size", "train.precision",
+                                "model.kind", "lvlm.weights", "eval.output", "select.output"}) {
     EXPECT_TRUE(keys.contains(key)) << key;
   }
 }
@@ -66,18 +66,19 @@ TEST(Settings, ValuesTravelToOtherRanks) {
   Settings root, other;
   root.schema.assign("seed=17");
   root.schema.assign("train.scores=a.h5,b.h5");
-  root.schema.assign("train.learning_rate=0.00012345678901234567");
+  root.schema.assign("train.listwise.learning_rate=0.00012345678901234567");
   other.schema.restore(nlohmann::json::parse(root.schema.values().dump()));
   EXPECT_EQ(other.seed, 17);
   EXPECT_EQ(other.train.scores, (std::vector<std::string>{"a.h5", "b.h5"}));
-  EXPECT_EQ(other.train.optimiser.rate, root.train.optimiser.rate);
+  EXPECT_EQ(other.train.listwise.optimiser.rate, root.train.listwise.optimiser.rate);
 }
 
 TEST(Settings, WhatShapesARunIsFixedOnResume) {
   Settings before, after;
   const nlohmann::json stored = before.schema.values();
-  for (const std::string change : {"seed=9", "model.width=64", "model.mask=paper", "train.batch_size=32",
-                                   "train.objective=imitate", "train.learning_rate=0.5", "train.precision=float64"}) {
+  for (const std::string change :
+       {"seed=9", "model.width=64", "model.mask=paper", "train.listwise.batch_size=32", "train.stages=imitate 2 epochs",
+        "train.imitate.learning_rate=0.5", "train.reinforce.leash=0.1", "train.precision=float64"}) {
     Settings changed;
     changed.schema.assign(change);
     EXPECT_THROW(changed.schema.require_match(stored, "step"), Error) << change;

@@ -26,6 +26,7 @@ HOMES = {
     "yaml-cpp/": ["core/config_*"],
     "ft2build.h": ["data/demo/emoji.cpp"],
     "freetype/": ["data/demo/emoji.cpp"],
+    "png.h": ["data/png.cpp"],
     "xxhash.h": ["core/hash.cpp"],
     "CLI/": ["launch/command_line.cpp"],
 }

@@ -214,7 +214,8 @@ class World:
 
     def train_args(self, run_folder, **changes):
         return ["train", *self.data_args(**{"run__dir": run_folder, "train__scores": self.scores,
-                                            "train__batch_size": 8, "train__epochs": 2, "train__checkpoint_every": 5,
+                                            "train__stages": "listwise 2 epochs", "train__listwise__batch_size": 8,
+                                            "train__checkpoint_every": 5,
                                             "model__width": 32, **changes})]
 
 

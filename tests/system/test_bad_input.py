@@ -86,9 +86,13 @@ class BadInput(unittest.TestCase):
 
     def test_wrong_type_in_a_file(self):
         config = self.inputs / "type.yaml"
-        config.write_text("train:\n  learning_rate: fast\n")
-        self.refuse([*self.fresh_train(), "-c", config], f"{config} line 2",
-                    "train.learning_rate is 'fast', wanted a number", ranks=[2])
+        config.write_text("train:\n  listwise:\n    learning_rate: fast\n")
+        self.refuse([*self.fresh_train(), "-c", config], f"{config} line 3",
+                    "train.listwise.learning_rate is 'fast', wanted a number", ranks=[2])
+
+    def test_stage_that_is_none(self):
+        self.refuse(self.fresh_train(train__stages="listwise 2 epochs,reinforce often"),
+                    "train.stages holds 'reinforce often', wanted 'OBJECTIVE NUMBER epochs'")
 
     def test_out_of_range(self):
         self.refuse(self.fresh_score(score__beam=0), "score.beam is '0', wanted an integer from 1 to 1024")
@@ -218,8 +222,8 @@ class BadInput(unittest.TestCase):
         folder = self.short_run()
         self.refuse(self.world.train_args(folder, model__width=16), folder / "checkpoints" / "step-00000003",
                     "model.width is 16, was 32")
-        self.refuse(self.world.train_args(folder, train__learning_rate=0.5, train__batch_size=4),
-                    "train.learning_rate is 0.5, was 0.001", "train.batch_size is 4, was 8", ranks=[None])
+        self.refuse(self.world.train_args(folder, train__listwise__learning_rate=0.5, train__listwise__batch_size=4),
+                    "train.listwise.learning_rate is 0.5, was 0.001", "train.listwise.batch_size is 4, was 8", ranks=[None])
 
     def test_checkpoint_of_other_trees(self):
         folder = self.short_run()

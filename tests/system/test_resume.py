@@ -41,7 +41,7 @@ class Resume:
 
     @classmethod
     def args(cls, folder, **changes):
-        return cls.world.train_args(folder, **{"train__epochs": EPOCHS, "run__threads": cls.threads, **changes})
+        return cls.world.train_args(folder, **{"train__stages": f"listwise {EPOCHS} epochs", "run__threads": cls.threads, **changes})
 
     def setUp(self):
         self.folder = saber_test.work / f"{self.name}-{self._testMethodName}"
@@ -165,6 +165,77 @@ class ThreeRanks(Resume, unittest.TestCase):
 
 class TwoRanksTwoThreads(Resume, unittest.TestCase):
     threads = 2
+
+
+class TwoStages(unittest.TestCase):
+    """Listwise, then reinforce: stopped in the second stage, and exactly between the two."""
+
+    LISTWISE, STEPS = 10, 24
+    RANKS = 2
+
+    @classmethod
+    def setUpClass(cls):
+        cls.world = saber_test.scored_world()
+        cls.unbroken = saber_test.work / "two-stages-unbroken"
+        run_well(cls.args(cls.unbroken), ranks=cls.RANKS)
+        cls.golden = cls.golden_files(cls.unbroken)
+
+    @classmethod
+    def args(cls, folder, **changes):
+        stages = f"listwise {cls.LISTWISE} steps,reinforce {cls.STEPS - cls.LISTWISE} steps"
+        return cls.world.train_args(folder, **{
+            "train__stages": stages, "train__reinforce__batch_size": 3, "train__reinforce__group_size": 3,
+            "train__reinforce__shots": 2, "train__reinforce__leash": 0.1, "train__checkpoint_every": 6, **changes})
+
+    @classmethod
+    def golden_files(cls, folder):
+        last = f"checkpoints/step-{cls.STEPS:08}"
+        files = [f"{last}/model.safetensors", f"{last}/optimizer-00000-of-00001.safetensors", "samples.jsonl",
+                 "scores.h5"]
+        return {name: sha256(folder / name) for name in files}
+
+    def test_the_run_is_what_it_should_be(self):
+        metrics = json_lines(self.unbroken / "metrics.jsonl")
+        self.assertEqual([line["stage"] for line in metrics],
+                         ["listwise"] * self.LISTWISE + ["reinforce"] * (self.STEPS - self.LISTWISE))
+        rewards = {}
+        for line in json_lines(self.unbroken / "samples.jsonl")[self.LISTWISE:]:
+            self.assertEqual(len(line["samples"]), 9)
+            for name, reward in zip(line["samples"], line["rewards"], strict=True):
+                self.assertEqual(rewards.setdefault(name, reward), reward)
+                self.assertLess(reward, 0)
+        asked = sum(line.get("asked", 0) for line in metrics)
+        self.assertLessEqual(asked, len(rewards), "no sequence is scored twice")
+        self.assertGreater(asked, 50)
+
+    def test_killed_in_the_second_stage_nothing_is_scored_again(self):
+        folder = saber_test.work / "two-stages-killed"
+        killed = saber_test.Running(self.args(folder), ranks=self.RANKS)
+        killed.kill_rank_when(1, lambda: last_step(folder) >= 20)
+        done = last_step(folder)
+        self.assertLess(done, self.STEPS)
+        result = run_well(self.args(folder), ranks=self.RANKS)
+        self.assertRegex(result.stderr, r"resumed from \S+/step-00000018")
+        self.assertEqual(self.golden_files(folder), self.golden, result)
+        asked = {line["step"]: line.get("asked") for line in json_lines(folder / "metrics.jsonl")}
+        self.assertEqual([asked[step] for step in range(19, done + 1)], [0] * (done - 18))
+
+    def test_stopped_between_the_stages(self):
+        folder = saber_test.work / "two-stages-between"
+        run_well(self.args(folder, train__max_steps=self.LISTWISE), ranks=self.RANKS)
+        result = run_well(self.args(folder), ranks=self.RANKS)
+        self.assertRegex(result.stderr, rf"resumed from \S+/step-{self.LISTWISE:08}")
+        self.assertEqual(self.golden_files(folder), self.golden, result)
+
+    def test_another_lvlm_is_refused(self):
+        folder = saber_test.work / "two-stages-other-lvlm"
+        run_well(self.args(folder, train__max_steps=2))
+        other = saber_test.work / "other-lvlm.safetensors"
+        shutil.copy(saber_test.LVLM_WEIGHTS, other)
+        saber_test.flip_byte(other, -2)
+        result = run(self.args(folder, lvlm__weights=other))
+        self.assertEqual(result.status, 2, result)
+        self.assertIn("was trained on score trees and an LVLM", result.lines("error")[0])
 
 
 if __name__ == "__main__":

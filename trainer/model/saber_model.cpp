@@ -67,10 +67,14 @@ torch::Tensor SaberModelImpl::embed_sequence(const torch::Tensor& query_token, c
   return torch::cat({begin, query_token.unsqueeze(1), width_root_ * shots}, 1) + position;
 }
 
-torch::Tensor SaberModelImpl::forward(const QueryBatch& queries, const torch::Tensor& shots) {
+QueryState SaberModelImpl::read(const QueryBatch& queries) {
+  return {fusion_(queries.image, queries.query),
+          guider_(scaled_query_inputs(queries.image, queries.query, queries.instruction))};
+}
+
+torch::Tensor SaberModelImpl::choose(const QueryState& queries, const torch::Tensor& shots) {
   const std::int64_t tokens = shots.size(1) + 1, length = tokens + 1;
-  const torch::Tensor fused_query = fusion_(queries.image, queries.query);
-  const torch::Tensor guided = guider_(scaled_query_inputs(queries.image, queries.query, queries.instruction));
+  const auto& [fused_query, guided] = queries;
   torch::Tensor x = embed_sequence(query_token(guided, fused_query), shots);
   const torch::Tensor later = torch::ones({length, length}, torch::kBool).triu(1);
 

@@ -21,6 +21,17 @@ struct QueryBatch {
   torch::Tensor instruction;  // [batch, D_T], E_T(Inst')
 };
 
+// What the model makes of a batch of queries before it sees a demonstration: the same for every prefix.
+struct QueryState {
+  torch::Tensor fused;   // e of the query, [batch, d]
+  torch::Tensor guided;  // g0, [batch, d]
+
+  // The states of the given queries, int64 [n], which may repeat.
+  QueryState select(const torch::Tensor& queries) const {
+    return {fused.index_select(0, queries), guided.index_select(0, queries)};
+  }
+};
+
 class SaberModelImpl : public torch::nn::Module {
  public:
   // All parameters are set from (seed, name of the parameter), see initialise.h.
@@ -31,9 +42,11 @@ class SaberModelImpl : public torch::nn::Module {
     return fusion_(image, query_result);
   }
 
+  QueryState read(const QueryBatch& queries);
   // z [batch, k + 1, d]: logit(x | query, first i of the k shots) = <z[:, i], e_x> for i = 0..k, the scale s included.
   // shots: e of the prefix, [batch, k, d]; k may be 0.
-  torch::Tensor forward(const QueryBatch& queries, const torch::Tensor& shots);
+  torch::Tensor choose(const QueryState& queries, const torch::Tensor& shots);
+  torch::Tensor forward(const QueryBatch& queries, const torch::Tensor& shots) { return choose(read(queries), shots); }
 
   // e of [EOS], [d]; a key beside the library in `imitate` only.
   const torch::Tensor& end_key() const { return end_key_; }

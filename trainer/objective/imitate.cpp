@@ -13,11 +13,7 @@
 namespace saber {
 
 Imitate::Imitate(double temperature, const EmbeddingSet& set, const Features& features)
-    : temperature_(temperature), set_(set), features_(features), library_index_(index_of(set.num_rows), -1) {
-  const std::vector<std::int64_t> rows = set.rows_of(Split::library);
-  library_rows_ = rows_tensor(rows);
-  for (std::int64_t i = 0; i < size_of(rows); ++i) library_index_[index_of(rows[index_of(i)])] = i;
-}
+    : temperature_(temperature), set_(set), features_(features), library_(set) {}
 
 void Imitate::add(const TreeReader& reader) {
   const ScoreTree& tree = reader.tree();
@@ -55,7 +51,7 @@ std::vector<std::vector<std::int64_t>> Imitate::groups() const {
 
 torch::Tensor Imitate::loss_sum(SaberModel& model, std::span<const std::int64_t> units) const {
   const auto batch = static_cast<std::int64_t>(units.size());
-  const std::int64_t length = size_of(sequences_[index_of(units[0])].rows), keys_count = library_rows_.numel() + 1;
+  const std::int64_t length = size_of(sequences_[index_of(units[0])].rows), keys_count = library_.size() + 1;
   std::vector<std::int64_t> queries, rows;
   torch::Tensor target = torch::full({batch, length + 1}, keys_count - 1, torch::kInt64);  // [EOS] is the last key
   torch::Tensor used = torch::zeros({batch, length + 1, keys_count}, torch::kBool);
@@ -69,19 +65,20 @@ torch::Tensor Imitate::loss_sum(SaberModel& model, std::span<const std::int64_t>
     rows.insert(rows.end(), sequence.rows.begin(), sequence.rows.end());
     weight[b][0] = sequence.weight;
     for (std::int64_t i = 0; i < length; ++i) {
-      const std::int64_t item = library_index_[index_of(sequence.rows[index_of(i)])];
+      const std::int64_t item = library_.item_of(sequence.rows[index_of(i)]);
       targets[b][i] = item;
       for (std::int64_t later = i + 1; later <= length; ++later) in_prefix[b][later][item] = true;
     }
   }
   const torch::Tensor shots = features_.fuse(model, rows_tensor(rows).view({batch, length}));
-  const torch::Tensor keys = torch::cat({features_.fuse(model, library_rows_), model->end_key().unsqueeze(0)});
+  const torch::Tensor keys =
+      torch::cat({features_.fuse(model, rows_tensor(library_.rows())), model->end_key().unsqueeze(0)});
   const torch::Tensor logits = torch::matmul(model(features_.queries(queries), shots), keys.t());
   const torch::Tensor log_p = logits.masked_fill(used, -1e30).log_softmax(2).gather(2, target.unsqueeze(2)).squeeze(2);
   return -(log_p.mean(1, /*keepdim=*/true) * weight.to(log_p.scalar_type())).sum();
 }
 
-std::string Imitate::unit_name(std::int64_t unit) const {
+std::string Imitate::sample_name(std::int64_t unit) const {
   const Sequence& sequence = sequences_[index_of(unit)];
   std::vector<std::int64_t> ids;
   for (const std::int64_t row : sequence.rows) ids.push_back(set_.id[index_of(row)]);

@@ -1,8 +1,11 @@
 // Imitate: next-token cross-entropy over the whole library and [EOS] on the best 2N complete sequences of each query.
 #pragma once
 
+#include "data/embedding_set.h"
+#include "trainer/model/features.h"
 #include "trainer/objective/objective.h"
 #include "trainer/objective/tree_reader.h"
+#include "trainer/search/library.h"
 
 namespace saber {
 
@@ -15,7 +18,7 @@ class Imitate : public Objective {
   std::int64_t num_units() const override { return static_cast<std::int64_t>(sequences_.size()); }
   std::vector<std::vector<std::int64_t>> groups() const override;  // by length
   torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> units) const override;
-  std::string unit_name(std::int64_t unit) const override;
+  std::string sample_name(std::int64_t unit) const override;
   std::string fingerprint() const override;
 
  private:
@@ -28,8 +31,7 @@ class Imitate : public Objective {
   double temperature_;
   const EmbeddingSet& set_;
   const Features& features_;
-  torch::Tensor library_rows_;               // int64 [K]
-  std::vector<std::int64_t> library_index_;  // of each row of the set, -1 outside the library
+  Library library_;
   std::vector<Sequence> sequences_;
 };
 

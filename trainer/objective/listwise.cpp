@@ -67,7 +67,7 @@ torch::Tensor Listwise::loss_sum(SaberModel& model, std::span<const std::int64_t
   return -(target * log_p).sum();
 }
 
-std::string Listwise::unit_name(std::int64_t unit) const {
+std::string Listwise::sample_name(std::int64_t unit) const {
   const Node& node = nodes_[index_of(unit)];
   std::vector<std::int64_t> ids;
   for (const std::int64_t row : node.prefix) ids.push_back(set_.id[index_of(row)]);

@@ -1,6 +1,8 @@
 // Listwise: at every inner node of the tree the head's softmax over the scored children learns softmax(reward / tau).
 #pragma once
 
+#include "data/embedding_set.h"
+#include "trainer/model/features.h"
 #include "trainer/objective/objective.h"
 #include "trainer/objective/tree_reader.h"
 
@@ -14,7 +16,7 @@ class Listwise : public Objective {
   std::int64_t num_units() const override { return static_cast<std::int64_t>(nodes_.size()); }
   std::vector<std::vector<std::int64_t>> groups() const override;  // by depth
   torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> units) const override;
-  std::string unit_name(std::int64_t unit) const override;
+  std::string sample_name(std::int64_t unit) const override;
   std::string fingerprint() const override;
 
  private:

@@ -10,15 +10,15 @@ namespace {
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 }
 
-void OptimiserSettings::declare(Schema& schema) {
+void OptimiserSettings::declare(Schema& schema, const std::string& prefix) {
   const OnResume fixed = OnResume::must_match;
-  schema.real(rate, "train.learning_rate", 1e-3, 0, 10, "", "largest learning rate", fixed);
-  schema.choice(schedule, "train.schedule", "constant", {"constant", "cosine"}, "learning rate after the warm-up",
+  schema.real(rate, prefix + "learning_rate", rate, 0, 10, "", "largest learning rate", fixed);
+  schema.choice(schedule, prefix + "schedule", schedule, {"constant", "cosine"}, "learning rate after the warm-up",
                 fixed);
-  schema.integer(warmup_steps, "train.warmup_steps", 0, 0, Schema::kAny, "steps", "linear warm-up of the learning rate",
-                 fixed);
-  schema.real(weight_decay, "train.weight_decay", 0.05, 0, 10, "", "decoupled weight decay", fixed);
-  schema.real(clip, "train.clip_norm", 1.0, 0, std::numeric_limits<double>::infinity(), "",
+  schema.integer(warmup_steps, prefix + "warmup_steps", warmup_steps, 0, Schema::kAny, "steps",
+                 "linear warm-up of the learning rate", fixed);
+  schema.real(weight_decay, prefix + "weight_decay", weight_decay, 0, 10, "", "decoupled weight decay", fixed);
+  schema.real(clip, prefix + "clip_norm", clip, 0, std::numeric_limits<double>::infinity(), "",
               "largest L2 norm of the gradient; 0: no clipping", fixed);
 }
 
@@ -32,24 +32,28 @@ double learning_rate(const OptimiserSettings& settings, std::int64_t step, std::
   return settings.rate / 2 * (1 + std::cos(std::numbers::pi * std::min(1.0, done / all)));
 }
 
-AdamW::AdamW(const OptimiserSettings& settings, FlatParameters& parameters)
-    : settings_(settings),
-      parameters_(parameters),
+AdamW::AdamW(FlatParameters& parameters)
+    : parameters_(parameters),
       first_moment_(torch::zeros_like(parameters.values())),
       second_moment_(torch::zeros_like(parameters.values())) {}
 
-double AdamW::clip_gradients() {
+void AdamW::reset() {
+  first_moment_.zero_();
+  second_moment_.zero_();
+}
+
+double AdamW::clip_gradients(double clip) {
   torch::Tensor gradients = parameters_.gradients();
   const double norm = gradients.norm().item<double>();
-  if (settings_.clip > 0 && norm > settings_.clip) gradients.mul_(settings_.clip / norm);
+  if (clip > 0 && norm > clip) gradients.mul_(clip / norm);
   return norm;
 }
 
-void AdamW::update(std::int64_t step, double rate) {
+void AdamW::update(std::int64_t step, double rate, double weight_decay) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor count = torch::full({}, static_cast<float>(step + 1));
   at::_fused_adamw_({parameters_.values()}, {parameters_.gradients()}, {first_moment_}, {second_moment_}, {}, {count},
-                    rate, kBeta1, kBeta2, settings_.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+                    rate, kBeta1, kBeta2, weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
 }
 
 NamedTensors AdamW::state() const {

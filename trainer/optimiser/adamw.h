@@ -13,13 +13,14 @@
 namespace saber {
 
 struct OptimiserSettings {
-  double rate = 0;                // train.learning_rate
-  std::string schedule;           // train.schedule: constant | cosine
-  std::int64_t warmup_steps = 0;  // train.warmup_steps
-  double weight_decay = 0;        // train.weight_decay
-  double clip = 0;                // train.clip_norm, 0: none
+  double rate = 1e-3;               // learning_rate
+  std::string schedule = "cosine";  // constant | cosine
+  std::int64_t warmup_steps = 100;  // warmup_steps
+  double weight_decay = 0.05;       // weight_decay
+  double clip = 1.0;                // clip_norm, 0: none
 
-  void declare(Schema& schema);
+  // Keys begin with `prefix` ("train.listwise."); the members hold the defaults.
+  void declare(Schema& schema, const std::string& prefix);
 };
 
 // Learning rate of step 0, 1, ...: rises linearly over the warm-up; then constant, or a cosine down to 0 at
@@ -28,20 +29,21 @@ double learning_rate(const OptimiserSettings& settings, std::int64_t step, std::
 
 class AdamW {
  public:
-  AdamW(const OptimiserSettings& settings, FlatParameters& parameters);
+  explicit AdamW(FlatParameters& parameters);
 
   AdamW(const AdamW&) = delete;
   AdamW& operator=(const AdamW&) = delete;
 
-  // Scales the gradients so that their L2 norm is at most clip; returns the norm before.
-  double clip_gradients();
-  // Update number `step` (from 0) with the given rate.
-  void update(std::int64_t step, double rate);
+  // Forgets both moments.
+  void reset();
+  // Scales the gradients so that their L2 norm is at most clip; returns the norm before. 0: none.
+  double clip_gradients(double clip);
+  // Update number `step` (from 0, since the moments were 0) with the given rate.
+  void update(std::int64_t step, double rate, double weight_decay);
   // First and second moments under "m." and "v." + parameter name; views, for saving and loading.
   NamedTensors state() const;
 
  private:
-  OptimiserSettings settings_;
   FlatParameters& parameters_;
   torch::Tensor first_moment_, second_moment_;
 };

@@ -2,95 +2,176 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
-#include <optional>
-#include <string_view>
+#include <map>
 
 #include "core/error.h"
-#include "core/hash.h"
 #include "core/log.h"
 #include "core/narrow.h"
 
 namespace saber {
 namespace {
 
-constexpr std::int64_t kBlock =
-    64;  // queries per forward pass; shorter blocks are padded, so that bits do not depend on it
+// Queries per forward pass; shorter blocks are padded, so that bits do not depend on it.
+constexpr std::int64_t kBlock = 64;
+constexpr double kNever = -std::numeric_limits<double>::infinity();
 
-std::optional<std::uint64_t> picture_hash(const EmbeddingSet& set, std::int64_t row) {
-  if (!set.image_uri.empty()) {
-    const std::string& uri = set.image_uri[index_of(row)];
-    return uri.empty() ? std::nullopt : std::optional(hash64(uri));
+// Items of equal value have equal numbers.
+template <class Value>
+torch::Tensor numbered(const std::vector<Value>& values) {
+  std::map<Value, std::int64_t> number;
+  std::vector<std::int64_t> out;
+  for (const Value& value : values)
+    out.push_back(number.emplace(value, static_cast<std::int64_t>(number.size())).first->second);
+  return rows_tensor(out);
+}
+
+// The number of an item is the first item that shows its picture.
+torch::Tensor picture_numbers(const Library& library) {
+  std::vector<std::int64_t> first;
+  for (std::int64_t item = 0; item < library.size(); ++item) {
+    const auto same = library.same_picture(library.set(), library.rows()[index_of(item)]);
+    first.push_back(same.empty() ? item : same.front());
   }
-  if (set.pixels.empty()) return std::nullopt;
-  const std::int64_t bytes = 3 * set.pixel_height * set.pixel_width;
-  return hash64({reinterpret_cast<const char*>(set.pixels.data()) + row * bytes, index_of(bytes)});
+  return rows_tensor(first);
 }
 
 }  // namespace
 
-PictureIndex::PictureIndex(const EmbeddingSet& set, const std::vector<std::int64_t>& rows) {
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (const auto hash = picture_hash(set, rows[i])) positions_[*hash].push_back(static_cast<std::int64_t>(i));
-  }
-}
+// `width` sequences per query, best first; query q has rows q * width ... of every tensor.
+struct Selector::Beams {
+  std::int64_t width;
+  torch::Tensor total;     // float64 [n * width], log-probability; minus infinity: there is no such sequence
+  torch::Tensor unusable;  // bool [n * width, K]
+  torch::Tensor items;     // int64 [n * width, chosen so far]
+  torch::Tensor log_p;     // float64 [n * width, chosen so far]
+};
 
-std::span<const std::int64_t> PictureIndex::positions_of(const EmbeddingSet& other, std::int64_t row) const {
-  const auto hash = picture_hash(other, row);
-  const auto found = hash ? positions_.find(*hash) : positions_.end();
-  return found == positions_.end() ? std::span<const std::int64_t>{} : std::span(found->second);
-}
-
-Selector::Selector(SaberModel model, const EmbeddingSet& library, const Features& features)
-    : model_(std::move(model)), library_rows_(library.rows_of(Split::library)), pictures_(library, library_rows_) {
+Selector::Selector(SaberModel model, const EmbeddingSet& library, const Features& features, SelectOptions options)
+    : model_(std::move(model)), library_(library), options_(std::move(options)) {
   const torch::NoGradGuard no_grad;
-  if (library_rows_.empty()) throw_bad_input("has no library rows", "/split");
-  keys_ = features.fuse(model_, rows_tensor(library_rows_));
+  keys_ = features.fuse(model_, rows_tensor(library_.rows()));
+  excluded_ = torch::zeros({library_.size()}, torch::kBool);
+  for (const std::int64_t id : options_.excluded) {
+    const std::int64_t row = library.row_of_id(id), item = row < 0 ? -1 : library_.item_of(row);
+    if (item < 0) throw_bad_input(fmt::format("holds {}, which is no library row's id", id), "select.exclude");
+    excluded_[item] = true;
+  }
+  if (options_.distinct_pictures) kinds_.push_back(picture_numbers(library_));
+  if (!options_.distinct_answers) return;
+  std::vector<std::string> answers;
+  for (const std::int64_t row : library_.rows()) answers.push_back(library.text_result[index_of(row)]);
+  kinds_.push_back(numbered(answers));
 }
 
 std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Features& query_features,
-                                        std::span<const std::int64_t> rows, std::int64_t shots) {
+                                        std::span<const std::int64_t> rows) {
   const torch::NoGradGuard no_grad;
-  if (shots > model_->settings().max_shots) {
-    spdlog::warn("{} shots, but the model has positions for {}: later ones reuse the last", shots,
+  if (options_.shots > model_->settings().max_shots) {
+    spdlog::warn("{} shots, but the model has positions for {}: later ones reuse the last", options_.shots,
                  model_->settings().max_shots);
   }
   std::vector<Selection> out;
   for (std::size_t begin = 0; begin < rows.size(); begin += kBlock) {
-    select_block(queries, query_features, rows.subspan(begin, std::min<std::size_t>(kBlock, rows.size() - begin)),
-                 shots, out);
+    select_block(queries, query_features, rows.subspan(begin, std::min<std::size_t>(kBlock, rows.size() - begin)), out);
   }
   return out;
 }
 
-void Selector::select_block(const EmbeddingSet& queries, const Features& query_features,
-                            std::span<const std::int64_t> rows, std::int64_t shots, std::vector<Selection>& out) {
-  std::vector<std::int64_t> padded(rows.begin(), rows.end());
-  padded.resize(kBlock, rows.front());
-  torch::Tensor unusable = torch::zeros({kBlock, size_of(library_rows_)}, torch::kBool);
-  for (std::size_t b = 0; b < padded.size(); ++b) {
-    for (const std::int64_t position : pictures_.positions_of(queries, padded[b]))
-      unusable[static_cast<std::int64_t>(b)][position] = true;
+torch::Tensor Selector::unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {
+  torch::Tensor unusable = library_.own_pictures(queries, rows).logical_or_(excluded_);
+  if (!options_.same_task) return unusable;
+  const auto task_of = [](const EmbeddingSet& set, std::int64_t row) {
+    return set.tasks.name[index_of(set.task[index_of(row)])];
+  };
+  std::map<std::string, torch::Tensor> others;  // by task: items of other tasks
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
+    const std::string task = task_of(queries, rows[index_of(i)]);
+    torch::Tensor& foreign = others[task];
+    if (!foreign.defined()) {
+      foreign = torch::zeros({library_.size()}, torch::kBool);
+      for (std::int64_t item = 0; item < library_.size(); ++item)
+        foreign[item] = task_of(library_.set(), library_.rows()[index_of(item)]) != task;
+    }
+    unusable[i].logical_or_(foreign);
   }
-  if ((unusable.logical_not().sum(1) < shots).any().item<bool>()) {
-    throw_bad_input(fmt::format("{} shots wanted, the library has {} rows", shots, library_rows_.size()));
-  }
-  const QueryBatch batch = query_features.queries(padded);
-  torch::Tensor chosen = torch::empty({kBlock, 0, keys_.size(1)}, keys_.options());
-  std::vector<Selection> selections(padded.size());
-  for (std::int64_t i = 0; i < shots; ++i) {
-    const torch::Tensor logits = torch::matmul(model_(batch, chosen).select(1, i), keys_.t())
-                                     .masked_fill(unusable, -std::numeric_limits<double>::infinity());
-    const torch::Tensor best = logits.argmax(1);
-    const torch::Tensor log_p = logits.log_softmax(1).gather(1, best.unsqueeze(1)).to(torch::kFloat64);
-    unusable.scatter_(1, best.unsqueeze(1), true);
-    chosen = torch::cat({chosen, keys_.index_select(0, best).unsqueeze(1)}, 1);
-    for (std::size_t b = 0; b < padded.size(); ++b) {
-      selections[b].rows.push_back(library_rows_[index_of(best.data_ptr<std::int64_t>()[b])]);
-      selections[b].log_probabilities.push_back(log_p.data_ptr<double>()[b]);
+  return unusable;
+}
+
+void Selector::extend(Beams& beams, const torch::Tensor& log_p) const {
+  const std::int64_t width = beams.width, n = beams.total.size(0) / width, size = library_.size();
+  const std::int64_t best = std::min(width, size);
+  // The best of every sequence first: n x width x width candidates stay for the exact comparison below.
+  const auto [values, items] = log_p.topk(best, 1);
+  const torch::Tensor totals = beams.total.unsqueeze(1) + values;
+  const auto total = totals.accessor<double, 2>(), value = values.accessor<double, 2>();
+  const auto item = items.accessor<std::int64_t, 2>();
+  std::vector<std::int64_t> parent, chosen;
+  std::vector<double> new_total, new_log_p;
+  for (std::int64_t query = 0; query < n; ++query) {
+    std::vector<std::pair<std::int64_t, std::int64_t>> order;
+    for (std::int64_t b = query * width; b < (query + 1) * width; ++b) {
+      for (std::int64_t i = 0; i < best; ++i) order.emplace_back(b, i);
+    }
+    std::sort(order.begin(), order.end(), [&](const auto& x, const auto& y) {
+      const double a = total[x.first][x.second], c = total[y.first][y.second];
+      return a != c ? a > c : std::pair(x.first, item[x.first][x.second]) < std::pair(y.first, item[y.first][y.second]);
+    });
+    for (std::int64_t b = 0; b < width; ++b) {
+      const auto [from, i] = order[index_of(b)];
+      parent.push_back(from);
+      chosen.push_back(item[from][i]);
+      new_total.push_back(total[from][i]);
+      new_log_p.push_back(value[from][i]);
     }
   }
-  for (std::size_t b = 0; b < rows.size(); ++b) out.push_back(std::move(selections[b]));
+  const torch::Tensor from = rows_tensor(parent), now = rows_tensor(chosen);
+  beams.total = torch::tensor(new_total, torch::kFloat64);
+  beams.items = torch::cat({beams.items.index_select(0, from), now.unsqueeze(1)}, 1);
+  beams.log_p =
+      torch::cat({beams.log_p.index_select(0, from), torch::tensor(new_log_p, torch::kFloat64).unsqueeze(1)}, 1);
+  beams.unusable = beams.unusable.index_select(0, from).scatter(1, now.unsqueeze(1), true);
+  for (const torch::Tensor& kind : kinds_)
+    beams.unusable.logical_or_(kind.unsqueeze(0) == kind.index_select(0, now).unsqueeze(1));
+}
+
+void Selector::select_block(const EmbeddingSet& queries, const Features& query_features,
+                            std::span<const std::int64_t> rows, std::vector<Selection>& out) {
+  std::vector<std::int64_t> padded(rows.begin(), rows.end());
+  padded.resize(kBlock, rows.front());
+  const std::int64_t width = options_.beam;
+  const torch::Tensor of_query = torch::arange(kBlock).repeat_interleave(width);
+  const QueryState state = model_->read(query_features.queries(padded)).select(of_query);
+  Beams beams{width, torch::full({kBlock, width}, kNever, torch::kFloat64),
+              unusable_at_first(queries, padded).index_select(0, of_query),
+              torch::empty({kBlock * width, 0}, torch::kInt64), torch::empty({kBlock * width, 0}, torch::kFloat64)};
+  beams.total.select(1, 0).zero_();  // one empty sequence per query
+  beams.total = beams.total.flatten();
+  for (std::int64_t position = 0; position < options_.shots; ++position) {
+    const torch::Tensor shots =
+        keys_.index_select(0, beams.items.flatten()).view({kBlock * width, position, keys_.size(1)});
+    const torch::Tensor logits = torch::matmul(model_->choose(state, shots).select(1, position), keys_.t());
+    // Where nothing is left, log_softmax gives NaN.
+    const torch::Tensor log_p = logits.masked_fill(beams.unusable, kNever).log_softmax(1).to(torch::kFloat64);
+    extend(beams, log_p.nan_to_num(kNever));
+  }
+  const auto total = beams.total.accessor<double, 1>();
+  const auto items = beams.items.accessor<std::int64_t, 2>();
+  const auto log_p = beams.log_p.accessor<double, 2>();
+  for (std::int64_t query = 0; query < static_cast<std::int64_t>(rows.size()); ++query) {
+    const std::int64_t best = query * width;
+    if (total[best] == kNever) {
+      throw_bad_input(fmt::format("{} demonstrations wanted, fewer can be chosen for query {} from {} library rows",
+                                  options_.shots, queries.id[index_of(rows[index_of(query)])], library_.size()),
+                      "select.shots", "ask for fewer, or for fewer constraints");
+    }
+    Selection& selection = out.emplace_back();
+    for (std::int64_t i = 0; i < options_.shots; ++i) {
+      selection.rows.push_back(library_.rows()[index_of(items[best][i])]);
+      selection.log_probabilities.push_back(log_p[best][i]);
+    }
+  }
 }
 
 }  // namespace saber

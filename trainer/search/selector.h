@@ -3,10 +3,11 @@
 
 #include <cstdint>
 #include <span>
-#include <unordered_map>
+#include <string>
 #include <vector>
 
 #include "trainer/model/features.h"
+#include "trainer/search/library.h"
 
 namespace saber {
 
@@ -15,35 +16,40 @@ struct Selection {
   std::vector<double> log_probabilities;  // of each choice, given those before it
 };
 
-// Finds the rows that show a given picture, by image_uri or pixels.
-class PictureIndex {
- public:
-  PictureIndex(const EmbeddingSet& set, const std::vector<std::int64_t>& rows);
-  // Positions in `rows` that show the picture of `row` of `other` (which may be the same set).
-  std::span<const std::int64_t> positions_of(const EmbeddingSet& other, std::int64_t row) const;
-
- private:
-  std::unordered_map<std::uint64_t, std::vector<std::int64_t>> positions_;
+struct SelectOptions {
+  std::int64_t shots = 4;
+  std::int64_t beam = 1;               // sequences that are followed at once; 1: greedy
+  bool same_task = false;              // only rows of the query's task, by the task's name
+  bool distinct_pictures = false;      // at most one row per picture
+  bool distinct_answers = false;       // at most one row per /text/result
+  std::vector<std::int64_t> excluded;  // ids of library rows that are never chosen
 };
 
 class Selector {
  public:
-  // Fuses the library (split 0 of `library`) once. References must outlive the selector.
-  Selector(SaberModel model, const EmbeddingSet& library, const Features& features);
+  // Fuses the library (split 0 of `library`) once. References must outlive the selector. Throws bad_input when an
+  // excluded id is no library row.
+  Selector(SaberModel model, const EmbeddingSet& library, const Features& features, SelectOptions options);
 
-  // Greedy: at each position the item of largest logit among those that are not chosen yet and do not show the query's
-  // own picture; never [EOS]. Throws bad_input when the library has fewer than `shots` such rows.
+  // The sequence of largest probability that a beam search finds among the items that are not chosen yet, do not show
+  // the query's own picture and meet the options; never [EOS]. A selection does not depend
+  // on the other queries. Throws bad_input, naming the query, when fewer than `shots` items can be chosen.
   std::vector<Selection> select(const EmbeddingSet& queries, const Features& query_features,
-                                std::span<const std::int64_t> rows, std::int64_t shots);
+                                std::span<const std::int64_t> rows);
 
  private:
+  struct Beams;
   void select_block(const EmbeddingSet& queries, const Features& query_features, std::span<const std::int64_t> rows,
-                    std::int64_t shots, std::vector<Selection>& out);
+                    std::vector<Selection>& out);
+  torch::Tensor unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const;
+  void extend(Beams& beams, const torch::Tensor& log_p) const;
 
   SaberModel model_;
-  std::vector<std::int64_t> library_rows_;
-  PictureIndex pictures_;
-  torch::Tensor keys_;  // [K, d]
+  Library library_;
+  SelectOptions options_;
+  torch::Tensor keys_;                // [K, d]
+  torch::Tensor excluded_;            // bool [K]
+  std::vector<torch::Tensor> kinds_;  // int64 [K] each: of the items of equal number at most one is chosen
 };
 
 }  // namespace saber

@@ -96,7 +96,7 @@ TEST_F(ImitateTest, TakesTheBest2NCompleteSequences) {
   const Imitate objective = this->objective(pairs(kRewards), 0);
   ASSERT_EQ(objective.num_units(), 4);
   std::set<std::string> names;
-  for (std::int64_t unit = 0; unit < 4; ++unit) names.insert(objective.unit_name(unit));
+  for (std::int64_t unit = 0; unit < 4; ++unit) names.insert(objective.sample_name(unit));
   EXPECT_EQ(names, (std::set<std::string>{name(0, 1), name(3, 2), name(2, 0), name(1, 3)}));
   const auto groups = objective.groups();
   ASSERT_EQ(groups.size(), 3U);

@@ -136,7 +136,7 @@ TEST_F(ListwiseTest, GroupsByDepth) {
   for (std::size_t depth = 0; depth < groups.size(); ++depth) {
     EXPECT_FALSE(groups[depth].empty());
     for (const std::int64_t unit : groups[depth]) {
-      const std::string name = objective.unit_name(unit);
+      const std::string name = objective.sample_name(unit);
       const auto slashes = std::count(name.begin(), name.end(), '/');
       EXPECT_EQ(depth == 0 ? name.back() == '/' : slashes == static_cast<std::int64_t>(depth), true) << name;
       ++all;
@@ -150,33 +150,10 @@ TEST_F(ListwiseTest, NamesAndFingerprintTellUnitsApart) {
   const Listwise a = objective({nodes(0, {-1, -0.5}, {-0.3, -0.9})}),
                  b = objective({nodes(0, {-1, -0.5}, {-0.3, -0.8})});
   const std::int64_t query = set_.id[index_of(set_.rows_of(Split::train)[0])];
-  EXPECT_EQ(a.unit_name(0), std::to_string(query) + "/");
-  EXPECT_EQ(a.unit_name(1), std::to_string(query) + "/" + std::to_string(library_id(1)));
+  EXPECT_EQ(a.sample_name(0), std::to_string(query) + "/");
+  EXPECT_EQ(a.sample_name(1), std::to_string(query) + "/" + std::to_string(library_id(1)));
   EXPECT_EQ(a.fingerprint(), objective({nodes(0, {-1, -0.5}, {-0.3, -0.9})}).fingerprint());
   EXPECT_NE(a.fingerprint(), b.fingerprint());
-}
-
-TEST_F(ListwiseTest, MakeObjectiveRefusesWhatTeachesNothing) {
-  using testing_data::expect_bad_input;
-  const ScoreTree empty = build_score_tree(test::origin_for(set_, 2), {nodes(0, {-1}, {})});
-  const auto make = [&](const std::string& kind, const std::vector<ScoreTree>& trees) {
-    ObjectiveSettings settings;
-    settings.kind = kind;
-    settings.temperature = 0.1;
-    return make_objective(settings, set_, features_, trees, std::vector<std::string>(trees.size(), "t.h5"));
-  };
-  expect_bad_input({"t.h5", "two scored children"}, [&] { make("listwise", {empty}); });
-  expect_bad_input({"t.h5", "no complete"}, [&] { make("imitate", {empty}); });
-  expect_bad_input({"train.scores"}, [&] { make("listwise", {}); });
-  const std::int64_t one = make("listwise", {test::small_tree(set_)})->num_units();
-  EXPECT_EQ(make("listwise", {test::small_tree(set_), test::small_tree(set_)})->num_units(), 2 * one);
-}
-
-TEST(ObjectiveSettings, ATemperatureOfZeroIsRefused) {
-  ObjectiveSettings settings;
-  Schema schema;
-  settings.declare(schema);
-  testing_data::expect_bad_input({"train.temperature"}, [&] { schema.assign("train.temperature=0"); });
 }
 
 }  // namespace

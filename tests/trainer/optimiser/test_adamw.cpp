@@ -12,8 +12,6 @@ OptimiserSettings settings() {
   OptimiserSettings out;
   out.rate = 1e-2;
   out.schedule = "constant";
-  out.weight_decay = 0.05;
-  out.clip = 0;
   return out;
 }
 
@@ -28,14 +26,14 @@ TEST(AdamW, EqualsLibTorchsOwn) {
   for (const auto type : {torch::kFloat32, torch::kFloat64}) {
     nn::Sequential ours = network(type), theirs = network(type);
     FlatParameters flat(*ours);
-    AdamW optimiser(settings(), flat);
+    AdamW optimiser(flat);
     torch::optim::AdamW reference(theirs->parameters(), torch::optim::AdamWOptions(1e-2).weight_decay(0.05));
     for (std::int64_t step = 0; step < 40; ++step) {
       const torch::Tensor x = torch::randn({9, 5}, type), y = torch::randn({9, 2}, type);
       const double rate = step < 20 ? 1e-2 : 3e-3;
       flat.zero_gradients();
       (ours->forward(x) - y).square().mean().backward();
-      optimiser.update(step, rate);
+      optimiser.update(step, rate, 0.05);
       reference.zero_grad();
       (theirs->forward(x) - y).square().mean().backward();
       static_cast<torch::optim::AdamWOptions&>(reference.param_groups()[0].options()).lr(rate);
@@ -51,19 +49,16 @@ TEST(AdamW, EqualsLibTorchsOwn) {
 TEST(AdamW, ClipsTheNormOfAllGradientsTogether) {
   nn::Sequential network = saber::network(torch::kFloat64);
   FlatParameters flat(*network);
-  OptimiserSettings clipping = settings();
-  clipping.clip = 2;
   const torch::Tensor gradient = torch::randn({flat.num_parameters()}, torch::kFloat64);
   flat.gradients().copy_(gradient);
   flat.loss().fill_(77);
-  EXPECT_NEAR(AdamW(clipping, flat).clip_gradients(), gradient.norm().item<double>(), 1e-12);
+  EXPECT_NEAR(AdamW(flat).clip_gradients(2), gradient.norm().item<double>(), 1e-12);
   EXPECT_NEAR(flat.gradients().norm().item<double>(), 2, 1e-12);
   EXPECT_TRUE(torch::allclose(flat.gradients(), gradient * (2 / gradient.norm()), 1e-12));
   EXPECT_EQ(flat.loss().item<double>(), 77) << "the loss beside the gradients is not scaled";
   for (const double no_limit : {0.0, 1e9}) {
-    clipping.clip = no_limit;
     flat.gradients().copy_(gradient);
-    AdamW(clipping, flat).clip_gradients();
+    AdamW(flat).clip_gradients(no_limit);
     EXPECT_TRUE(torch::equal(flat.gradients(), gradient));
   }
 }
@@ -71,14 +66,28 @@ TEST(AdamW, ClipsTheNormOfAllGradientsTogether) {
 TEST(AdamW, StateNamesBothMomentsAndSharesTheirMemory) {
   nn::Sequential network = saber::network(torch::kFloat32);
   FlatParameters flat(*network);
-  AdamW optimiser(settings(), flat);
+  AdamW optimiser(flat);
   const NamedTensors state = optimiser.state();
   EXPECT_EQ(state.size(), 8U);
   EXPECT_EQ(state.at("v.0.weight").sizes(), network->parameters()[0].sizes());
   flat.gradients().fill_(2);
-  optimiser.update(0, 1e-3);
+  optimiser.update(0, 1e-3, 0.05);
   EXPECT_NEAR(state.at("m.0.bias")[0].item<double>(), 0.2, 1e-6);
   EXPECT_NEAR(state.at("v.2.weight")[0][0].item<double>(), 0.004, 1e-6);
+}
+
+TEST(AdamW, AfterAResetItIsAsNew) {
+  nn::Sequential network = saber::network(torch::kFloat32), twin = saber::network(torch::kFloat32);
+  FlatParameters flat(*network), other(*twin);
+  AdamW optimiser(flat), fresh(other);
+  flat.gradients().fill_(2);
+  optimiser.update(0, 1e-3, 0.05);
+  flat.values().copy_(other.values());
+  optimiser.reset();
+  other.gradients().fill_(2);
+  optimiser.update(0, 1e-3, 0.05);
+  fresh.update(0, 1e-3, 0.05);
+  EXPECT_TRUE(torch::equal(flat.values(), other.values()));
 }
 
 TEST(LearningRate, FollowsItsSchedule) {

@@ -44,7 +44,12 @@ class SelectorTest : public testing::Test {
     return out;
   }
   std::vector<Selection> select(SaberModel model, const Rows& rows, std::int64_t shots) const {
-    return Selector(std::move(model), set_, features_).select(set_, features_, rows, shots);
+    SelectOptions options;
+    options.shots = shots;
+    return select_with(std::move(model), rows, options);
+  }
+  std::vector<Selection> select_with(SaberModel model, const Rows& rows, const SelectOptions& options) const {
+    return Selector(std::move(model), set_, features_, options).select(set_, features_, rows);
   }
   // One query at a time, all candidates compared one by one.
   Selection by_hand(SaberModel model, std::int64_t query, std::int64_t shots) const {
@@ -98,9 +103,8 @@ TEST_F(SelectorTest, GreedyEqualsTryingEverything) {
 }
 
 TEST_F(SelectorTest, NeverRepeatsAndNeverShowsTheQuerysPicture) {
-  Selector selector(random_model(features_), set_, features_);
   // All rows that the queries with the fullest restriction may use: the last choice is forced.
-  const std::vector<Selection> found = selector.select(set_, features_, queries_, 38);
+  const std::vector<Selection> found = select(random_model(features_), queries_, 38);
   for (std::size_t q = 0; q < queries_.size(); ++q) {
     const Rows& rows = found[q].rows;
     EXPECT_EQ(std::set<std::int64_t>(rows.begin(), rows.end()).size(), 38U);
@@ -137,7 +141,8 @@ TEST_F(SelectorTest, ResultsDoNotDependOnTheOtherQueries) {
 }
 
 TEST_F(SelectorTest, MoreShotsThanTheLibraryHasAreRefused) {
-  testing_data::expect_bad_input({"41 shots", "40 rows"}, [&] { select(random_model(features_), queries_, 41); });
+  testing_data::expect_bad_input({"41 demonstrations", "query", "40 library rows"},
+                                 [&] { select(random_model(features_), queries_, 41); });
 }
 
 TEST_F(SelectorTest, QueriesMayComeFromAnotherFile) {
@@ -145,14 +150,138 @@ TEST_F(SelectorTest, QueriesMayComeFromAnotherFile) {
   foreign.query_result.clear();
   foreign.text_result.clear();
   const Features query_features(foreign, torch::kFloat32);
-  Selector selector(random_model(features_), set_, features_);
-  const Rows rows = {0, 1, 2};
-  for (const Selection& selection : selector.select(foreign, query_features, rows, 3)) {
+  const auto select_foreign = [&](std::int64_t shots) {
+    SelectOptions options;
+    options.shots = shots;
+    const Rows rows = {0, 1, 2};
+    return Selector(random_model(features_), set_, features_, options).select(foreign, query_features, rows);
+  };
+  for (const Selection& selection : select_foreign(3)) {
     EXPECT_EQ(selection.rows.size(), 3U);
     for (const std::int64_t row : selection.rows) EXPECT_EQ(set_.split[index_of(row)], Split::library);
   }
   // Row 1 of the other file shows "picture-0", as do rows 0 and 1 of the library's file.
-  for (const std::int64_t row : selector.select(foreign, query_features, rows, 38)[1].rows) EXPECT_GT(row, 1);
+  for (const std::int64_t row : select_foreign(38)[1].rows) EXPECT_GT(row, 1);
+}
+
+// Probability of a whole sequence, from one forward pass per prefix.
+double log_probability(const Selection& selection) {
+  double sum = 0;
+  for (const double log_p : selection.log_probabilities) sum += log_p;
+  return sum;
+}
+
+TEST_F(SelectorTest, AWideBeamFindsTheBestOfAllSequences) {
+  SaberModel model = random_model(features_);
+  SelectOptions wide;
+  wide.shots = 2;
+  wide.beam = 40;  // as many as there are items: nothing is cut off
+  const std::vector<Selection> found = select_with(model, queries_, wide), greedy = select(model, queries_, 2);
+  std::int64_t better = 0;
+  for (std::size_t q = 0; q < queries_.size(); ++q) {
+    const torch::NoGradGuard no_grad;
+    // All pairs, in float64 sums of the model's own float32 log-probabilities.
+    const Library library(set_);
+    const Rows query = {queries_[q]};
+    const torch::Tensor keys = features_.fuse(model, rows_tensor(library.rows()));
+    const torch::Tensor own = library.own_pictures(set_, query)[0];
+    const auto policy = [&](const Rows& prefix) {
+      torch::Tensor unusable = own.clone();
+      for (const std::int64_t item : prefix) unusable[item] = true;
+      const torch::Tensor shots = keys.index_select(0, rows_tensor(prefix)).unsqueeze(0);
+      const torch::Tensor z = model(features_.queries(query), shots)[0][size_of(prefix)];
+      return torch::matmul(keys, z).masked_fill(unusable, -1e30).log_softmax(0).to(torch::kFloat64);
+    };
+    const torch::Tensor first = policy({});
+    double best = -1e30;
+    for (std::int64_t item = 0; item < library.size(); ++item) {
+      if (!own[item].item<bool>())
+        best = std::max(best, first[item].item<double>() + policy({item}).max().item<double>());
+    }
+    EXPECT_NEAR(log_probability(found[q]), best, 1e-4);
+    if (log_probability(found[q]) > log_probability(greedy[q]) + 1e-6) ++better;
+  }
+  EXPECT_GT(better, 0) << "greedy is not always best";
+}
+
+TEST_F(SelectorTest, ABeamOfThreeIsAtLeastAsGoodAsGreedyAndDoesNotDependOnTheBatch) {
+  const SaberModel model = random_model(features_);
+  SelectOptions beam;
+  beam.beam = 3;
+  const std::vector<Selection> together = select_with(model, queries_, beam), greedy = select(model, queries_, 4);
+  double sum = 0, greedy_sum = 0;
+  for (std::size_t q = 0; q < queries_.size(); ++q) {
+    const Selection alone = select_with(model, {queries_[q]}, beam)[0];
+    EXPECT_EQ(alone.rows, together[q].rows);
+    EXPECT_EQ(alone.log_probabilities, together[q].log_probabilities);
+    EXPECT_EQ(Rows(alone.rows.begin(), alone.rows.end()).size(), 4U);
+    sum += log_probability(alone);
+    greedy_sum += log_probability(greedy[q]);
+  }
+  EXPECT_GE(sum, greedy_sum - 1e-6);
+}
+
+TEST_F(SelectorTest, ConstraintsAreKept) {
+  for (const std::int64_t beam : {1, 3}) {
+    SelectOptions options;
+    options.beam = beam;
+    options.same_task = options.distinct_pictures = options.distinct_answers = true;
+    options.excluded = {set_.id[index_of(set_.rows_of(Split::library)[5])],
+                        set_.id[index_of(set_.rows_of(Split::library)[8])]};
+    const std::vector<Selection> found = select_with(random_model(features_), queries_, options);
+    for (std::size_t q = 0; q < queries_.size(); ++q) {
+      std::set<std::string> answers, pictures;
+      for (const std::int64_t row : found[q].rows) {
+        EXPECT_EQ(set_.task[index_of(row)], set_.task[index_of(queries_[q])]);
+        EXPECT_TRUE(answers.insert(set_.text_result[index_of(row)]).second);
+        EXPECT_TRUE(pictures.insert(set_.image_uri[index_of(row)]).second);
+        EXPECT_EQ(std::count(options.excluded.begin(), options.excluded.end(), set_.id[index_of(row)]), 0);
+      }
+    }
+  }
+}
+
+TEST_F(SelectorTest, EachConstraintMatters) {
+  const SaberModel model = random_model(features_);
+  const auto broken = [&](const SelectOptions& options, const auto& breaks) {
+    std::int64_t count = 0;
+    const std::vector<Selection> found = select_with(model, queries_, options);
+    for (std::size_t q = 0; q < queries_.size(); ++q) {
+      for (std::size_t i = 0; i < found[q].rows.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) count += breaks(queries_[q], found[q].rows[i], found[q].rows[j]) ? 1 : 0;
+      }
+    }
+    return count;
+  };
+  const auto other_task = [&](auto query, auto a, auto) {
+    return set_.task[index_of(a)] != set_.task[index_of(query)];
+  };
+  const auto same_picture = [&](auto, auto a, auto b) { return set_.same_picture(a, b); };
+  const auto same_answer = [&](auto, auto a, auto b) {
+    return set_.text_result[index_of(a)] == set_.text_result[index_of(b)];
+  };
+  SelectOptions free, task, picture, answer;
+  task.same_task = picture.distinct_pictures = answer.distinct_answers = true;
+  free.shots = picture.shots = 12;
+  task.shots = 12;
+  EXPECT_GT(broken(free, other_task), 0);
+  EXPECT_EQ(broken(task, other_task), 0);
+  EXPECT_GT(broken(free, same_picture), 0);
+  EXPECT_EQ(broken(picture, same_picture), 0);
+  EXPECT_GT(broken(free, same_answer), 0);
+  EXPECT_EQ(broken(answer, same_answer), 0);
+}
+
+TEST_F(SelectorTest, ConstraintsThatCannotBeMetAreRefused) {
+  SelectOptions options;
+  options.distinct_answers = true;
+  options.shots = 6;  // five answers in all
+  testing_data::expect_bad_input({"6 demonstrations", "select.shots", "fewer constraints"},
+                                 [&] { select_with(random_model(features_), queries_, options); });
+  SelectOptions excluding;
+  excluding.excluded = {5};
+  testing_data::expect_bad_input({"select.exclude", "holds 5"},
+                                 [&] { select_with(random_model(features_), queries_, excluding); });
 }
 
 }  // namespace

@@ -1,0 +1,58 @@
+#include "trainer/search/library.h"
+
+#include <gtest/gtest.h>
+
+#include "core/narrow.h"
+#include "tests/data/temporary_folder.h"
+#include "tests/support/small_world.h"
+
+namespace saber {
+namespace {
+
+void expect_own_pictures(const EmbeddingSet& set) {
+  const Library library(set);
+  std::vector<std::int64_t> queries;
+  for (std::int64_t row = 0; row < set.num_rows; ++row) queries.push_back(row);
+  const torch::Tensor own = library.own_pictures(set, queries);
+  std::int64_t hits = 0;
+  for (const std::int64_t row : queries) {
+    for (std::int64_t item = 0; item < library.size(); ++item) {
+      const bool same = set.same_picture(row, library.rows()[index_of(item)]);
+      ASSERT_EQ(own[row][item].item<bool>(), same) << row << " " << item;
+      if (same) ++hits;
+    }
+  }
+  EXPECT_GT(hits, library.size()) << "some queries share their picture with a library row";
+}
+
+TEST(Library, FindsItemsWithTheQuerysOwnPictureByUri) {
+  expect_own_pictures(test::small_set());
+}
+
+TEST(Library, FindsItemsWithTheQuerysOwnPictureByPixels) {
+  test::SmallSetSizes sizes;
+  sizes.picture_size = 4;
+  expect_own_pictures(test::small_set(sizes));
+}
+
+TEST(Library, ItemsAreTheLibraryRowsInOrder) {
+  const EmbeddingSet set = test::small_set();
+  const Library library(set);
+  EXPECT_EQ(library.rows(), set.rows_of(Split::library));
+  for (std::int64_t row = 0; row < set.num_rows; ++row) {
+    const std::int64_t item = library.item_of(row);
+    EXPECT_EQ(item >= 0, set.split[index_of(row)] == Split::library);
+    if (item < 0) continue;
+    EXPECT_EQ(library.rows()[index_of(item)], row);
+    EXPECT_EQ(library.id(item), set.id[index_of(row)]);
+  }
+}
+
+TEST(Library, WithoutRowsIsRefused) {
+  EmbeddingSet set = test::small_set();
+  for (Split& split : set.split) split = Split::test;
+  testing_data::expect_bad_input({"/split", "no library rows"}, [&] { Library{set}; });
+}
+
+}  // namespace
+}  // namespace saber

@@ -1,0 +1,205 @@
+#include "trainer/objective/reinforce.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/narrow.h"
+#include "data/sampling_plan.h"
+#include "trainer/search/sample.h"
+
+namespace saber {
+
+void ReinforceSettings::declare(Schema& schema) {
+  const OnResume fixed = OnResume::must_match;
+  schema.integer(group_size, "train.reinforce.group_size", 8, 2, 1024, "samples",
+                 "sequences G sampled per query and step, whose rewards are compared with each other", fixed);
+  schema.integer(shots, "train.reinforce.shots", 4, 1, 64, "shots", "length N of the sequences", fixed);
+  schema.real(leash, "train.reinforce.leash", 0, 0, 1e6, "",
+              "weight of KL(policy, policy at the start of the stage); 0: none", fixed);
+}
+
+Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set, const Features& features,
+                     Scorer& scorer, std::uint64_t seed)
+    : settings_(settings),
+      set_(set),
+      features_(features),
+      scorer_(scorer),
+      seed_(seed),
+      library_(set),
+      queries_(set.rows_of(Split::train)),
+      store_(set) {
+  for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id_[set.id[index_of(row)]] = row;
+  if (queries_.empty()) throw_bad_input("has no train queries, which reinforce learns from", "/split");
+  if (set.text_result.empty()) throw_bad_input("is absent, and reinforce scores the queries' answers", "/text/result");
+  for (const std::int64_t row : queries_) {
+    const std::int64_t usable = library_.size() - static_cast<std::int64_t>(library_.same_picture(set, row).size());
+    if (usable >= settings.shots) continue;
+    throw_bad_input(fmt::format("train.reinforce.shots is {}, the library has {} rows for query {}", settings.shots,
+                                usable, set.id[index_of(row)]));
+  }
+}
+
+std::vector<std::vector<std::int64_t>> Reinforce::groups() const {
+  std::vector<std::int64_t> all(queries_.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
+  return {all};
+}
+
+std::string Reinforce::fingerprint() const {
+  Fingerprint print;
+  print.add_text("reinforce");
+  print.add_text(scorer_.identity());
+  print.add_text(scorer_.prompt_template());
+  print.add_values(std::span<const std::int64_t>(queries_));
+  return print.hex();
+}
+
+void Reinforce::begin_stage(SaberModel& model) {
+  if (settings_.leash == 0) return;
+  const torch::NoGradGuard no_grad;
+  start_ = SaberModel(model->settings(), features_.widths(), /*seed=*/0);
+  start_->to(model->parameters().front().scalar_type());
+  for (const auto& item : model->named_parameters()) start_->named_parameters()[item.key()].copy_(item.value());
+}
+
+NamedTensors Reinforce::state() const {
+  NamedTensors out;
+  if (start_.is_empty()) return out;
+  for (const auto& item : start_->named_parameters()) out["start." + item.key()] = item.value().detach();
+  return out;
+}
+
+std::vector<DemonstrationSequence> Reinforce::sample_all(SaberModel& model, std::int64_t step,
+                                                         std::span<const std::int64_t> units,
+                                                         c10d::ProcessGroup& group) const {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t per_unit = settings_.group_size, total = static_cast<std::int64_t>(units.size()) * per_unit;
+  std::vector<Draw> draws;
+  for (const std::int64_t unit : units) {
+    for (std::int64_t number = 0; number < per_unit; ++number) draws.push_back({queries_[index_of(unit)], number});
+  }
+  const Slice mine = slice_of_rank(total, group.getRank(), group.getSize());
+  std::vector<std::int64_t> items;
+  if (mine.size() > 0) {
+    const torch::Tensor keys = features_.fuse(model, rows_tensor(library_.rows()));
+    const std::vector<Draw> part(draws.begin() + mine.begin, draws.begin() + mine.end);
+    const torch::Tensor drawn =
+        sample_sequences(model, library_, features_, keys, part, {seed_, step, settings_.shots}).contiguous();
+    items.assign(drawn.data_ptr<std::int64_t>(), drawn.data_ptr<std::int64_t>() + drawn.numel());
+  }
+  std::vector<DemonstrationSequence> sequences;
+  for (const auto& of_rank : all_gather_values(group, items)) {
+    for (std::int64_t begin = 0; begin < size_of(of_rank); begin += settings_.shots) {
+      DemonstrationSequence& sequence = sequences.emplace_back();
+      sequence.query = draws[sequences.size() - 1].query_row;
+      for (std::int64_t i = begin; i < begin + settings_.shots; ++i)
+        sequence.shots.push_back(library_.rows()[index_of(of_rank[index_of(i)])]);
+    }
+  }
+  ensure(size_of(sequences) == total, "every sample of the batch was drawn by one rank");
+  return sequences;
+}
+
+void Reinforce::begin_step(SaberModel& model, std::int64_t step, std::span<const std::int64_t> units,
+                           c10d::ProcessGroup& group) {
+  units_.assign(units.begin(), units.end());
+  sequences_ = sample_all(model, step, units, group);
+  gathered_ = gather_rewards(sequences_, scorer_, store_, group);
+  advantages_ = group_advantages(gathered_.rewards, settings_.group_size);
+  if (advantages_.failed == size_of(sequences_)) {
+    throw Error(ErrorKind::internal, "the LVLM could not score a single sequence", fmt::format("step {}", step + 1),
+                "see the warnings above; the last checkpoint is intact");
+  }
+}
+
+std::size_t Reinforce::place_of(std::int64_t sample) const {
+  const auto found = std::find(units_.begin(), units_.end(), sample / settings_.group_size);
+  ensure(found != units_.end(), "a sample belongs to the batch begun last");
+  return index_of((found - units_.begin()) * settings_.group_size + sample % settings_.group_size);
+}
+
+torch::Tensor Reinforce::log_policy(SaberModel& model, const std::vector<std::int64_t>& queries,
+                                    const torch::Tensor& of_sequence, const torch::Tensor& items) const {
+  const std::int64_t batch = items.size(0), shots = items.size(1);
+  const torch::Tensor keys = features_.fuse(model, rows_tensor(library_.rows()));
+  const torch::Tensor prefix = keys.index_select(0, items.narrow(1, 0, shots - 1).flatten());
+  const QueryState state = model->read(features_.queries(queries)).select(of_sequence);
+  const torch::Tensor z = model->choose(state, prefix.view({batch, shots - 1, keys.size(1)}));
+  const torch::Tensor own = library_.own_pictures(set_, queries).index_select(0, of_sequence);
+  torch::Tensor unusable = own.unsqueeze(1).repeat({1, shots, 1});
+  for (std::int64_t later = 1; later < shots; ++later)
+    unusable.select(1, later).scatter_(1, items.narrow(1, 0, later), true);
+  return torch::matmul(z, keys.t()).masked_fill(unusable, -1e30).log_softmax(2);
+}
+
+torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_t> samples) const {
+  std::vector<std::int64_t> queries, place_of_query, items;
+  torch::Tensor advantage = torch::empty({static_cast<std::int64_t>(samples.size())}, torch::kFloat64);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const std::size_t place = place_of(samples[i]);
+    if (queries.empty() || queries.back() != sequences_[place].query) queries.push_back(sequences_[place].query);
+    place_of_query.push_back(size_of(queries) - 1);
+    for (const std::int64_t row : sequences_[place].shots) items.push_back(library_.item_of(row));
+    advantage[static_cast<std::int64_t>(i)] = advantages_.values[place];
+  }
+  const torch::Tensor chosen = rows_tensor(items).view({size_of(place_of_query), settings_.shots});
+  const torch::Tensor of_sequence = rows_tensor(place_of_query);
+  const torch::Tensor log_p = log_policy(model, queries, of_sequence, chosen);
+  const torch::Tensor log_p_sequence = log_p.gather(2, chosen.unsqueeze(2)).sum({1, 2});
+  torch::Tensor loss = -(advantage.to(log_p.scalar_type()) * log_p_sequence).sum();
+  if (settings_.leash > 0) {
+    const torch::NoGradGuard no_grad;
+    SaberModel start = start_;
+    const torch::Tensor before = log_policy(start, queries, of_sequence, chosen);
+    const torch::AutoGradMode grad(true);
+    loss = loss + settings_.leash * (log_p.exp() * (log_p - before)).sum(2).mean(1).sum();
+  }
+  return loss;
+}
+
+std::string Reinforce::sample_name(std::int64_t sample) const {
+  const DemonstrationSequence& sequence = sequences_[place_of(sample)];
+  std::vector<std::int64_t> ids;
+  for (const std::int64_t row : sequence.shots) ids.push_back(set_.id[index_of(row)]);
+  return fmt::format("{}/{}", set_.id[index_of(sequence.query)], fmt::join(ids, "/"));
+}
+
+void Reinforce::add(const std::string& name, std::optional<double> reward) {
+  std::istringstream ids(name);
+  DemonstrationSequence sequence;
+  std::vector<std::int64_t> rows;
+  for (std::string id; std::getline(ids, id, '/');) {
+    const auto found = row_of_id_.find(std::stoll(id));
+    ensure(found != row_of_id_.end(), "a run's samples are rows of its data set");
+    rows.push_back(found->second);
+  }
+  sequence.query = rows.at(0);
+  sequence.shots.assign(rows.begin() + 1, rows.end());
+  store_.add(sequence, reward);
+}
+
+nlohmann::ordered_json Reinforce::metrics() const {
+  return {{"reward", advantages_.mean_reward},
+          {"asked", gathered_.asked},
+          {"failed", advantages_.failed},
+          {"flat_groups", advantages_.flat_groups}};
+}
+
+ScoreTree Reinforce::tree() const {
+  ScoreTreeOrigin origin;
+  origin.scorer = scorer_.identity();
+  origin.prompt_template = scorer_.prompt_template();
+  origin.reduction = "log_likelihood";
+  origin.data_fingerprint = set_.fingerprint;
+  origin.pool = "sampled by reinforce";
+  origin.shots = settings_.shots;
+  origin.seed = static_cast<std::int64_t>(seed_);
+  return store_.tree(std::move(origin));
+}
+
+}  // namespace saber

@@ -1,0 +1,77 @@
+// Reinforce: sequences sampled from SabER, scored by the LVLM; policy gradient with advantages normalised within each
+// query's group (docs/model.md, reinforce).
+#pragma once
+
+#include <unordered_map>
+
+#include "data/embedding_set.h"
+#include "trainer/model/features.h"
+#include "trainer/objective/objective.h"
+#include "trainer/reward/advantage.h"
+#include "trainer/reward/reward_gather.h"
+#include "trainer/search/library.h"
+
+namespace saber {
+
+struct ReinforceSettings {
+  std::int64_t group_size = 0;  // train.reinforce.group_size, G
+  std::int64_t shots = 0;       // train.reinforce.shots, N
+  double leash = 0;             // train.reinforce.leash, beta
+
+  void declare(Schema& schema);
+};
+
+class Reinforce : public Objective {
+ public:
+  // Units are the train queries, by row. References must outlive the objective.
+  Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set, const Features& features, Scorer& scorer,
+            std::uint64_t seed);
+
+  std::int64_t num_units() const override { return static_cast<std::int64_t>(queries_.size()); }
+  std::vector<std::vector<std::int64_t>> groups() const override;  // one
+  std::string fingerprint() const override;
+  std::int64_t samples_per_unit() const override { return settings_.group_size; }
+  void begin_stage(SaberModel& model) override;
+  // Samples, has scored and gathers. Throws on all ranks alike when not a single sample of the batch has a reward.
+  void begin_step(SaberModel& model, std::int64_t step, std::span<const std::int64_t> units,
+                  c10d::ProcessGroup& group) override;
+  torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> samples) const override;
+  std::string sample_name(std::int64_t sample) const override;
+  nlohmann::ordered_json metrics() const override;
+  std::vector<double> rewards() const override { return gathered_.rewards; }
+  NamedTensors state() const override;
+
+  RewardStore& store() { return store_; }
+  // A reward of an earlier start of this run, by sample_name.
+  void add(const std::string& name, std::optional<double> reward);
+  ScoreTree tree() const;  // what this run had scored
+  // Of the batch begun last, in the order of its samples.
+  const std::vector<DemonstrationSequence>& sequences() const { return sequences_; }
+  const Advantages& advantages() const { return advantages_; }
+
+ private:
+  std::size_t place_of(std::int64_t sample) const;  // in the batch begun last
+  std::vector<DemonstrationSequence> sample_all(SaberModel& model, std::int64_t step,
+                                                std::span<const std::int64_t> units, c10d::ProcessGroup& group) const;
+  // log softmax over the items that each position may choose, [n, N, K].
+  // items [n, N]: those of the sequences; queries: rows, each once; of_sequence [n]: its place in `queries`.
+  torch::Tensor log_policy(SaberModel& model, const std::vector<std::int64_t>& queries,
+                           const torch::Tensor& of_sequence, const torch::Tensor& items) const;
+
+  ReinforceSettings settings_;
+  const EmbeddingSet& set_;
+  const Features& features_;
+  Scorer& scorer_;
+  std::uint64_t seed_;
+  Library library_;
+  std::vector<std::int64_t> queries_;  // rows
+  std::unordered_map<std::int64_t, std::int64_t> row_of_id_;
+  RewardStore store_;
+  SaberModel start_{nullptr};  // the policy at the start of the stage; with a leash only
+  std::vector<std::int64_t> units_;
+  std::vector<DemonstrationSequence> sequences_;
+  GatheredRewards gathered_;
+  Advantages advantages_;
+};
+
+}  // namespace saber

@@ -1,0 +1,85 @@
+#include "trainer/reward/reward_gather.h"
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/narrow.h"
+#include "data/sampling_plan.h"
+
+namespace saber {
+namespace {
+
+// One message entry: the reward of new sequence number `sequence`.
+struct ScoredSequence {
+  std::int64_t sequence = 0;
+  double reward = 0;
+};
+
+// Sequences to score, each once, in order; first[i] is where the i-th query with any begins, with an end mark.
+struct NewSequences {
+  std::vector<DemonstrationSequence> sequences;
+  std::vector<std::int64_t> first;
+};
+
+NewSequences find_new(std::span<const DemonstrationSequence> sequences, const RewardStore& store) {
+  NewSequences out;
+  std::set<std::vector<std::int64_t>> seen;  // of the query at hand
+  std::int64_t query = -1;
+  for (const DemonstrationSequence& sequence : sequences) {
+    if (sequence.query != query) seen.clear();
+    query = sequence.query;
+    if (store.find(sequence) || !seen.insert(sequence.shots).second) continue;
+    if (out.sequences.empty() || out.sequences.back().query != query) out.first.push_back(size_of(out.sequences));
+    out.sequences.push_back(sequence);
+  }
+  out.first.push_back(size_of(out.sequences));
+  return out;
+}
+
+// A scorer that is not available scores nothing; any other error is not ours to hide.
+std::vector<std::optional<Score>> ask(Scorer& scorer, std::span<const DemonstrationSequence> sequences) {
+  if (sequences.empty()) return {};
+  try {
+    return scorer.score(sequences);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_available) throw;
+    spdlog::warn("no rewards for {} sequences: {}", sequences.size(), error.what());
+    return {};
+  }
+}
+
+}  // namespace
+
+GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences, Scorer& scorer, RewardStore& store,
+                               c10d::ProcessGroup& group) {
+  const NewSequences fresh = find_new(sequences, store);
+  const Slice queries = slice_of_rank(size_of(fresh.first) - 1, group.getRank(), group.getSize());
+  const std::int64_t begin = fresh.first[index_of(queries.begin)], end = fresh.first[index_of(queries.end)];
+  const auto scores = ask(scorer, std::span(fresh.sequences).subspan(index_of(begin), index_of(end - begin)));
+
+  std::vector<ScoredSequence> mine;
+  for (std::int64_t i = begin; i < std::min(end, begin + size_of(scores)); ++i) {
+    const std::optional<Score>& score = scores[index_of(i - begin)];
+    if (score && std::isfinite(score->log_likelihood)) mine.push_back({i, score->log_likelihood});
+  }
+  std::vector<std::optional<double>> rewards(fresh.sequences.size());
+  for (const auto& of_rank : all_gather_values(group, mine)) {
+    for (const ScoredSequence& scored : of_rank) rewards[index_of(scored.sequence)] = scored.reward;
+  }
+
+  GatheredRewards out;
+  out.asked = size_of(fresh.sequences);
+  for (std::size_t i = 0; i < rewards.size(); ++i) {
+    store.add(fresh.sequences[i], rewards[i]);
+    if (!rewards[i]) ++out.failed;
+  }
+  for (const DemonstrationSequence& sequence : sequences) {
+    out.rewards.push_back(store.find(sequence).value_or(std::numeric_limits<double>::quiet_NaN()));
+  }
+  return out;
+}
+
+}  // namespace saber
