@@ -15,12 +15,13 @@ namespace {
 
 void build_demo(const Settings& settings) {
   const std::filesystem::path folder = settings.demo.folder;
+  TinyLvlm lvlm{nullptr};  // first of all: nothing is written when it cannot be read
+  if (!settings.demo.scenes_only) lvlm = load_tiny_lvlm(settings.lvlm_weights);
   demo::EmojiVqa built = demo::build_emoji_vqa(settings.demo);
   create_folders(folder);
   write_scene_set(folder / "lvlm.h5", built.scenes);
   spdlog::info("wrote {} ({} scenes)", (folder / "lvlm.h5").string(), built.scenes.num_scenes);
   if (settings.demo.scenes_only) return;
-  TinyLvlm lvlm = load_tiny_lvlm(settings.lvlm_weights);
   built.set.image = embed_pictures(lvlm, built.set.pixels, built.set.num_rows);
   write_embedding_set(folder / "emoji-vqa.h5", built.set);
   spdlog::info("wrote {} ({} rows)", (folder / "emoji-vqa.h5").string(), built.set.num_rows);

@@ -118,7 +118,7 @@ void DemoSettings::declare(Schema& schema) {
   schema.text(emoji_test, "demo.emoji_test", "/usr/share/unicode/emoji/emoji-test.txt",
               "names and groups of the emoji (Debian: unicode-data)");
   schema.integer(library, "demo.library", 3000, 1, kMost, "rows", "demonstrations to choose from");
-  schema.integer(train, "demo.train", 2000, 0, kMost, "rows", "queries to train on");
+  schema.integer(train, "demo.train", 30000, 0, kMost, "rows", "queries to train on");
   schema.integer(validation, "demo.validation", 1000, 0, kMost, "rows", "queries on which every choice is made");
   schema.integer(test, "demo.test", 2000, 0, kMost, "rows", "queries that are looked at once, at the end");
   schema.integer(lvlm_scenes, "demo.lvlm_scenes", 30000, 0, kMost, "scenes", "pictures that train the tiny LVLM");

@@ -54,7 +54,7 @@ TEST(EmojiVqa, DefaultsAreThoseOfTheDocumentation) {
   settings.declare(schema);
   EXPECT_EQ(settings.seed, 1);
   EXPECT_EQ(settings.library, 3000);
-  EXPECT_EQ(settings.train, 2000);
+  EXPECT_EQ(settings.train, 30000);
   EXPECT_EQ(settings.validation, 1000);
   EXPECT_EQ(settings.test, 2000);
   EXPECT_EQ(settings.lvlm_scenes, 30000);

@@ -14,7 +14,7 @@ from saber_test import json_lines, run_well
 NUM_VALIDATION = 150
 SHOTS = 3
 ROW_NAMES = ["zero_shot", "random", "i2i", "iq2iq", "task_filtered_random", "task_filtered_iq2iq", "task_filtered_i2i",
-             "label_probe", "saber", "oracle"]
+             "label_probe", "label_probe_train", "saber", "oracle"]
 
 
 class Trained(unittest.TestCase):
@@ -114,6 +114,28 @@ class Select(Trained):
         self.select(output, data__embeddings=path)
         self.assertEqual(output.read_bytes(), self.output.read_bytes())
 
+    def test_constraints(self):
+        output = saber_test.work / "constraints.jsonl"
+        excluded = self.choices(self.lines)[0][:2]
+        self.select(output, select__beam=3, select__same_task="true", select__distinct_answers="true",
+                    select__distinct_pictures="true", select__exclude=",".join(map(str, excluded)), select__shots=2)
+        task_of = {id: self.tasks["name"][self.rows["task"][row]] for id, row in self.library.items()}
+        for line in json_lines(output):
+            self.assertEqual({task_of[icd["id"]] for icd in line["icds"]}, {line["task"]})
+            self.assertEqual(len({icd["result"] for icd in line["icds"]}), 2)
+            self.assertFalse({icd["id"] for icd in line["icds"]} & set(excluded))
+
+    def test_constraints_that_cannot_be_met(self):
+        output = saber_test.work / "not-to-be.jsonl"
+        for changes, message in (({"select__distinct_answers": "true", "select__shots": 100}, "fewer can be chosen"),
+                                 ({"select__exclude": "12,x"}, "select.exclude holds 'x', wanted numbers"),
+                                 ({"select__exclude": self.lines[0]["id"]}, "which is no library row's id")):
+            result = saber_test.run(["select", *self.world.data_args(
+                **{"run__dir": self.run_folder, "select__output": output, **changes})])
+            self.assertEqual(result.status, 2, result)
+            self.assertIn(message, result.lines("error")[0])
+            self.assertFalse(output.exists())
+
     def test_one_checkpoint_folder_instead_of_a_run(self):
         step = max((self.run_folder / "checkpoints").iterdir())
         again = saber_test.work / "step.jsonl"
@@ -152,6 +174,12 @@ class Eval(Trained):
                 self.assertTrue(0 <= row["holds_answer"] <= 1)
                 self.assertEqual(row["failed"], 0)
 
+    def test_outcomes_of_each_query_belong_to_the_means(self):
+        for row in self.table["rows"]:
+            self.assertEqual(len(row["correct"]), NUM_VALIDATION)
+            self.assertAlmostEqual(sum(row["correct"]) / NUM_VALIDATION, row["accuracy"], places=12)
+            self.assertAlmostEqual(sum(row["log_likelihoods"]) / NUM_VALIDATION, row["log_likelihood"], places=9)
+
     def test_marks_that_need_no_model(self):
         self.assertEqual(self.by_name["zero_shot"]["holds_answer"], 0, "no demonstration holds an answer")
         self.assertGreaterEqual(self.by_name["oracle"]["holds_answer"],
@@ -182,6 +210,49 @@ class Eval(Trained):
                     self.assertNotEqual(rows[name]["log_likelihood"], self.by_name[name]["log_likelihood"])
                 else:
                     self.assertEqual(rows[name], self.by_name[name])
+
+
+class Compare(unittest.TestCase):
+    """tools/compare on files small enough to check by hand."""
+
+    NAMES = ("label_probe", "task_filtered_i2i", "oracle", "saber")
+
+    def file(self, name, queries=40, **outcomes):
+        """outcomes: correct of each query by row; log P is correct - 1."""
+        rows = [{"name": row, "correct": outcomes[row], "log_likelihoods": [value - 1.0 for value in outcomes[row]]}
+                for row in self.NAMES]
+        path = saber_test.work / f"{name}.json"
+        path.write_text(json.dumps({"split": "test", "queries": queries, "shots": 4, "data_fingerprint": "f",
+                                    "lvlm": "l", "rows": rows}))
+        return path
+
+    def compare(self, *args):
+        return saber_test.subprocess.run([saber_test.SOURCE / "tools" / "compare", *map(str, args)],
+                                         capture_output=True, text=True, timeout=60)
+
+    def test_means_over_runs_and_paired_interval(self):
+        half, quarter = [1, 0] * 20, [1, 0, 0, 0] * 10
+        first = self.file("first", saber=[1] * 40, label_probe=half, task_filtered_i2i=quarter, oracle=[1] * 40)
+        second = self.file("second", saber=half, label_probe=half, task_filtered_i2i=quarter, oracle=[1] * 40)
+        lines = self.compare(first, second).stdout.splitlines()
+        self.assertEqual(lines[0], "test, 40 queries, 4 shots, 2 run(s)")
+        # SabER is 1 or 0.75 on the mean of both, the probe 0.5; per query the difference is 0 or 0.5.
+        words = lines[2].split()
+        self.assertEqual(words[:4], ["accuracy", "0.750", "0.500", "+0.250"])
+        low, high = float(words[4]), float(words[6])
+        self.assertTrue(0.15 < low < 0.2 and 0.3 < high < 0.35, lines[2])
+        self.assertEqual(lines[3].split()[:4], ["log-likelihood", "-0.250", "-0.500", "+0.250"])
+        self.assertEqual(lines[4].split()[:3], ["gap", "closed", "0.67"])
+        self.assertEqual(self.compare(first, second).stdout.splitlines(), lines, "the same every time")
+
+    def test_files_that_do_not_belong_together_are_refused(self):
+        rows = {name: [1] * 40 for name in self.NAMES}
+        other = self.file("other", **rows)
+        other.write_text(other.read_text().replace('"shots": 4', '"shots": 8'))
+        result = self.compare(self.file("one", **rows), other)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("differ in shots: 4, 8", result.stderr)
+        self.assertIn("no output of saber eval", self.compare(__file__).stderr)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,24 @@
 namespace saber {
 
 Baselines::Baselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed)
-    : set_(set), shots_(shots), seed_(seed), similarity_(set), probe_(set, kProbeRidge) {}
+    : set_(set),
+      shots_(shots),
+      seed_(seed),
+      similarity_(set),
+      probe_(set, kProbeRidge),
+      train_probe_(set, kProbeRidge, {Split::library, Split::train}) {}
 
 const std::vector<std::string>& Baselines::names() {
-  static const std::vector<std::string> names = {
-      "zero_shot",         "random",      "i2i",   "iq2iq", "task_filtered_random", "task_filtered_iq2iq",
-      "task_filtered_i2i", "label_probe", "oracle"};
+  static const std::vector<std::string> names = {"zero_shot",
+                                                 "random",
+                                                 "i2i",
+                                                 "iq2iq",
+                                                 "task_filtered_random",
+                                                 "task_filtered_iq2iq",
+                                                 "task_filtered_i2i",
+                                                 "label_probe",
+                                                 "label_probe_train",
+                                                 "oracle"};
   return names;
 }
 
@@ -52,6 +64,8 @@ std::vector<std::int64_t> Baselines::select(const std::string& name, std::int64_
     rows = top_rows(similarity_, similarity_.image_and_query(query_row), shots_, allowed);
   } else if (kind == "label_probe") {
     rows = by_answer(probe_.ranked_answers(query_row), query_row);
+  } else if (kind == "label_probe_train") {
+    rows = by_answer(train_probe_.ranked_answers(query_row), query_row);
   } else if (kind == "oracle") {
     rows = by_answer({set_.text_result[index_of(query_row)]}, query_row);
   } else {

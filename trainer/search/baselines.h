@@ -26,6 +26,7 @@ class Baselines {
   // i2i                   largest cosine of the pictures
   // iq2iq                 largest mean cosine of pictures and questions
   // task_filtered_*       the same three among the library rows of the query's task
+  // label_probe_train     label_probe, where the probe also learns from the answers of the train queries
   // label_probe           rows of the query's task, those with the answer the probe predicts first, then its second
   // choice, ...; within an
   //                       answer by i2i
@@ -44,7 +45,7 @@ class Baselines {
   std::int64_t shots_;
   std::int64_t seed_;
   Similarity similarity_;
-  LabelProbe probe_;
+  LabelProbe probe_, train_probe_;
 };
 
 }  // namespace saber

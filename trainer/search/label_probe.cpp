@@ -21,10 +21,11 @@ torch::Tensor inputs(const EmbeddingSet& set, const std::vector<std::int64_t>& r
 
 }  // namespace
 
-LabelProbe::LabelProbe(const EmbeddingSet& set, double ridge) : set_(set) {
+LabelProbe::LabelProbe(const EmbeddingSet& set, double ridge, const std::vector<Split>& splits) : set_(set) {
   std::vector<std::vector<std::int64_t>> rows_of_task(index_of(set.num_tasks()));
-  for (const std::int64_t row : set.rows_of(Split::library))
-    rows_of_task[index_of(set.task[index_of(row)])].push_back(row);
+  for (const Split split : splits) {
+    for (const std::int64_t row : set.rows_of(split)) rows_of_task[index_of(set.task[index_of(row)])].push_back(row);
+  }
   for (const std::vector<std::int64_t>& rows : rows_of_task) {
     std::set<std::string> answers;
     for (const std::int64_t row : rows) answers.insert(set.text_result[index_of(row)]);

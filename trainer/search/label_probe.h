@@ -1,5 +1,5 @@
-// The label probe: what labels alone give, without any call of the LVLM. Ridge regression from the library's picture
-// embeddings to the answers of a task (docs/demo.md).
+// The label probe: what labels alone give, without any call of the LVLM. Ridge regression from picture embeddings to
+// the answers of a task (docs/demo.md).
 #pragma once
 
 #include <torch/torch.h>
@@ -14,9 +14,9 @@ namespace saber {
 
 class LabelProbe {
  public:
-  // One regression per task, on the library rows of that task: targets are one-hot answers, inputs the L2-normalised
-  // embeddings and a constant 1; W = (X'X + ridge I)^-1 X'Y in float64.
-  LabelProbe(const EmbeddingSet& set, double ridge);
+  // One regression per task, on the rows of that task in the given splits: targets are one-hot answers, inputs the
+  // L2-normalised embeddings and a constant 1; W = (X'X + ridge I)^-1 X'Y in float64.
+  LabelProbe(const EmbeddingSet& set, double ridge, const std::vector<Split>& splits = {Split::library});
 
   // Answers of the query's task, the one of largest predicted value first.
   std::vector<std::string> ranked_answers(std::int64_t query_row) const;

@@ -47,9 +47,9 @@ class BaselinesTest : public testing::Test {
 };
 
 TEST_F(BaselinesTest, NamesAreThoseOfTheTable) {
-  EXPECT_EQ(Baselines::names(),
-            (std::vector<std::string>{"zero_shot", "random", "i2i", "iq2iq", "task_filtered_random",
-                                      "task_filtered_iq2iq", "task_filtered_i2i", "label_probe", "oracle"}));
+  EXPECT_EQ(Baselines::names(), (std::vector<std::string>{"zero_shot", "random", "i2i", "iq2iq", "task_filtered_random",
+                                                          "task_filtered_iq2iq", "task_filtered_i2i", "label_probe",
+                                                          "label_probe_train", "oracle"}));
   EXPECT_THROW(baselines_.select("no such", queries_[0]), Error);
 }
 
@@ -62,7 +62,7 @@ TEST_F(BaselinesTest, SelectDistinctLibraryRowsWithoutTheQuerysPicture) {
       for (const std::int64_t row : rows) {
         EXPECT_EQ(set_.split[index_of(row)], Split::library);
         EXPECT_FALSE(set_.same_picture(row, query)) << name;
-        const bool filtered = name.find("task_filtered") == 0 || name == "label_probe" || name == "oracle";
+        const bool filtered = name.find("task_filtered") == 0 || name.find("label_probe") == 0 || name == "oracle";
         EXPECT_TRUE(!filtered || same_task(row, query)) << name;
       }
     }
@@ -90,15 +90,21 @@ TEST_F(BaselinesTest, TheOracleTakesTheRightAnswerFirst) {
 }
 
 TEST_F(BaselinesTest, TheLabelProbeTakesItsFirstChoiceFirst) {
-  const LabelProbe probe(set_, Baselines::kProbeRidge);
+  const LabelProbe library_only(set_, Baselines::kProbeRidge);
+  const LabelProbe with_train(set_, Baselines::kProbeRidge, {Split::library, Split::train});
+  std::int64_t different = 0;
   for (const std::int64_t query : queries_) {
-    const std::vector<std::string> ranked = probe.ranked_answers(query);
-    const auto score = [&](std::int64_t row) {
-      const auto rank = std::find(ranked.begin(), ranked.end(), answer(row)) - ranked.begin();
-      return dot(set_.image, query, row) - 10 * static_cast<double>(rank);
-    };
-    EXPECT_EQ(baselines_.select("label_probe", query), best_four(query, score, true));
+    for (const auto& [name, probe] : {std::pair("label_probe", &library_only), {"label_probe_train", &with_train}}) {
+      const std::vector<std::string> ranked = probe->ranked_answers(query);
+      const auto score = [&](std::int64_t row) {
+        const auto rank = std::find(ranked.begin(), ranked.end(), answer(row)) - ranked.begin();
+        return dot(set_.image, query, row) - 10 * static_cast<double>(rank);
+      };
+      EXPECT_EQ(baselines_.select(name, query), best_four(query, score, true));
+    }
+    if (library_only.ranked_answers(query) != with_train.ranked_answers(query)) ++different;
   }
+  EXPECT_GT(different, 0);
 }
 
 TEST_F(BaselinesTest, OnlyTheOracleLooksAtTheQuerysAnswer) {
@@ -113,7 +119,9 @@ TEST_F(BaselinesTest, OnlyTheOracleLooksAtTheQuerysAnswer) {
         EXPECT_EQ(rows, before[i++]) << name;
       }
     }
-    for (const std::int64_t query : queries_) set_.text_result[index_of(query)] = "w0";
+    for (const std::int64_t query : queries_) {  // train queries' answers are label_probe_train's to know
+      if (set_.split[index_of(query)] != Split::train) set_.text_result[index_of(query)] = "w0";
+    }
   }
 }
 

@@ -1,0 +1,85 @@
+// Queries per second of selection in one process: greedy against a beam of 3, A B A B, medians. An untrained SabER of
+// the configured size chooses from the configured library. The floor is the arithmetic of reading every token once, at
+// the rate of a large matrix product measured in the same run.
+//   build/bench_select [config.yaml]     (default configs/demo.yaml)
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/narrow.h"
+#include "launch/inputs.h"
+#include "trainer/search/selector.h"
+
+namespace saber {
+namespace {
+
+constexpr int kRounds = 5;
+constexpr std::int64_t kQueries = 1024;
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double matmul_rate() {
+  const torch::Tensor a = torch::randn({1024, 512}), b = torch::randn({512, 512});
+  std::vector<double> rates;
+  for (int i = 0; i < 30; ++i) rates.push_back(2.0 * 1024 * 512 * 512 / seconds_of([&] { at::mm(a, b); }));
+  return median(rates);
+}
+
+// Multiply-adds, times two, of one query: the guider's MLP; every token once through blocks (12 d^2), guider updates
+// (3 d^2) and masks (2 d^2); head and library softmax at every position.
+double flops_per_query(const ModelSettings& model, const EmbeddingWidths& widths, double library, double shots) {
+  const auto d = static_cast<double>(model.width), blocks = static_cast<double>(model.blocks);
+  const auto inputs = static_cast<double>(widths.image + 2 * widths.text);
+  return 2 * (4 * d * inputs + 4 * d * d + (shots + 1) * blocks * 17 * d * d + shots * (2 * d * d + library * d));
+}
+
+void run(const Settings& settings) {
+  const EmbeddingSet set = read_embedding_set(settings.embeddings);
+  const Features features(set, torch::kFloat32);
+  SaberModel model(settings.model, features.widths(), 1);
+  std::vector<std::int64_t> rows;
+  const std::vector<std::int64_t> test = set.rows_of(Split::test);
+  for (std::int64_t i = 0; i < kQueries; ++i) rows.push_back(test[index_of(i % size_of(test))]);
+  SelectOptions greedy, beam;
+  beam.beam = 3;
+  Selector greedy_selector(model, set, features, greedy), beam_selector(model, set, features, beam);
+  const auto rate_of = [&](Selector& selector) {
+    return static_cast<double>(kQueries) / seconds_of([&] { selector.select(set, features, rows); });
+  };
+  rate_of(greedy_selector);
+  rate_of(beam_selector);
+  std::vector<double> greedy_rates, beam_rates;
+  for (int round = 0; round < kRounds; ++round) {
+    greedy_rates.push_back(rate_of(greedy_selector));
+    beam_rates.push_back(rate_of(beam_selector));
+  }
+  const auto library = static_cast<double>(set.rows_of(Split::library).size());
+  const double flops = flops_per_query(settings.model, features.widths(), library, static_cast<double>(greedy.shots));
+  const double rate = matmul_rate();
+  fmt::print("library of {:.0f}, {} shots, {} threads, medians of {} rounds of {} queries\n", library, greedy.shots,
+             at::get_num_threads(), kRounds, kQueries);
+  fmt::print("  greedy       {:>8.0f} queries/s\n", median(greedy_rates));
+  fmt::print("  beam of 3    {:>8.0f} queries/s\n", median(beam_rates));
+  fmt::print("  ratio        {:>8.2f}\n", median(greedy_rates) / median(beam_rates));
+  fmt::print("  floor: {:.1f} MFLOP per greedy query at {:.1f} GFLOP/s: {:.0f} queries/s\n", flops / 1e6, rate / 1e9,
+             rate / flops);
+}
+
+}  // namespace
+}  // namespace saber
+
+int main(int argc, char** argv) {
+  saber::Settings settings;
+  settings.schema.read_yaml(argc > 1 ? argv[1] : "configs/demo.yaml");
+  saber::run(settings);
+}
