@@ -2,6 +2,7 @@
 
 #include <png.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "core/error.h"

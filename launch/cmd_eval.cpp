@@ -124,6 +124,28 @@ void print_table(const nlohmann::ordered_json& rows) {
   }
 }
 
+// The blocks of queries that are this rank's. Blocks, not single queries, go round: the selector works in blocks of 64.
+std::vector<Outcome> evaluate_share(const MpiSession& session, const EvalSettings& eval, const EmbeddingSet& set,
+                                    const std::vector<std::int64_t>& rows, Selector& selector, Scorer& scorer) {
+  constexpr std::int64_t kBlock = 64;
+  const Features features(set, torch::kFloat32);
+  const Baselines baselines(set, eval.shots, eval.seed);
+  std::vector<Outcome> outcomes;
+  Progress progress("eval (all ranks)", "queries", size_of(rows), !session.is_root());
+  for (std::int64_t begin = 0, block = 0; begin < size_of(rows); begin += kBlock, ++block) {
+    const auto queries = std::span(rows).subspan(index_of(begin), index_of(std::min(kBlock, size_of(rows) - begin)));
+    if (block % session.world_size() == session.rank()) {
+      const std::vector<Selection> selections = selector.select(set, features, queries);
+      for (std::size_t i = 0; i < queries.size(); ++i) {
+        evaluate_query(set, queries[i], begin + static_cast<std::int64_t>(i), baselines, selections[i], scorer,
+                       outcomes);
+      }
+    }
+    progress.add(static_cast<std::int64_t>(queries.size()));
+  }
+  return outcomes;
+}
+
 }  // namespace
 
 void EvalSettings::declare(Schema& schema) {
@@ -154,24 +176,8 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
     selector = std::make_unique<Selector>(trained.model, set, features, options);
   });
 
-  // Blocks of queries, not single ones, go round the ranks: the selector works in blocks of 64.
-  constexpr std::int64_t kBlock = 64;
-  const Baselines baselines(set, eval.shots, eval.seed);
   std::vector<Outcome> outcomes;
-  Progress progress("eval (all ranks)", "queries", size_of(rows), !session.is_root());
-  session.on_all([&] {
-    for (std::int64_t begin = 0, block = 0; begin < size_of(rows); begin += kBlock, ++block) {
-      const auto queries = std::span(rows).subspan(index_of(begin), index_of(std::min(kBlock, size_of(rows) - begin)));
-      if (block % session.world_size() == session.rank()) {
-        const std::vector<Selection> selections = selector->select(set, features, queries);
-        for (std::size_t i = 0; i < queries.size(); ++i) {
-          evaluate_query(set, queries[i], begin + static_cast<std::int64_t>(i), baselines, selections[i], *scorer,
-                         outcomes);
-        }
-      }
-      progress.add(static_cast<std::int64_t>(queries.size()));
-    }
-  });
+  session.on_all([&] { outcomes = evaluate_share(session, eval, set, rows, *selector, *scorer); });
   const auto all_outcomes = all_gather_values(group, outcomes);
   session.on_root([&]() -> std::string {
     const nlohmann::ordered_json table = {{"split", eval.split},

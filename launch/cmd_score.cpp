@@ -146,6 +146,10 @@ int run_score(const MpiSession& session, const Settings& settings) {
     rows = rows_to_score(score, set);
     require_pools(score, set, rows);
     scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
+    if (score.shots > scorer->max_shots()) {
+      throw_bad_input(
+          fmt::format("score.shots is {}, the LVLM reads at most {} demonstrations", score.shots, scorer->max_shots()));
+    }
   });
   const ScoreTreeOrigin origin = origin_of(score, set, *scorer);
   const Plan plan = agree_on_plan(session, [&] { return make_plan(score, set, origin, rows); });

@@ -70,7 +70,7 @@ void SelectSettings::declare(Schema& schema) {
   schema.flag(two_phase, "select.two_phase", false, "prompts ask to recognise the task first, then to answer");
 }
 
-SelectOptions SelectSettings::checked_options() const {
+SelectOptions SelectSettings::all_options() const {
   SelectOptions out = options;
   for (const std::string& text : exclude) out.excluded.push_back(parse_id(text).value());
   return out;
@@ -92,7 +92,7 @@ int run_select(const MpiSession& session, const Settings& settings) {
     if (rows.empty()) throw_bad_input("has no rows of split " + select.split, settings.embeddings + " /split");
     const Features features(library, torch::kFloat32), query_features(queries, torch::kFloat32);
     const TrainedModel trained = load_trained_model(settings.run_folder, features.widths());
-    Selector selector(trained.model, library, features, select.checked_options());
+    Selector selector(trained.model, library, features, select.all_options());
 
     const auto start = std::chrono::steady_clock::now();
     const std::vector<Selection> selections = selector.select(queries, query_features, rows);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
@@ -37,22 +38,39 @@ void resume(const MpiSession& session, const Settings& settings, const Embedding
     return found ? found->folder.string() : "";
   });
   if (chosen.empty()) return;
+  Reinforce* const reinforce = reinforce_of(trainer.stages());
+  // Rank 0 reads for all: what the ranks know must be the same. Also rewards of steps after the checkpoint, which are
+  // done again: nothing is scored again.
+  const std::string samples = session.on_root([&] {
+    return reinforce == nullptr ? std::string()
+                                : read_file(std::filesystem::path(settings.run_folder) / "samples.jsonl");
+  });
   session.on_all([&] {
     trainer.restore(load_checkpoint(chosen));
-    if (Reinforce* const reinforce = reinforce_of(trainer.stages())) {
-      // Also of steps after the checkpoint: they are done again, but nothing is scored again.
-      for_each_reward(std::filesystem::path(settings.run_folder) / "samples.jsonl",
-                      [&](const std::string& name, std::optional<double> reward) { reinforce->add(name, reward); });
-    }
+    if (reinforce == nullptr) return;
+    for_each_reward(samples,
+                    [&](const std::string& name, std::optional<double> reward) { reinforce->add(name, reward); });
   });
   if (session.is_root()) spdlog::info("resumed from {}", chosen);
+}
+
+std::filesystem::path own_tree(const Settings& settings) {
+  return std::filesystem::path(settings.run_folder) / "scores.h5";
+}
+
+// Rank 0 only. A run that reinforces writes a tree of its own at the end.
+void require_other_trees(const Settings& settings) {
+  for (const std::string& path : settings.train.scores) {
+    if (std::filesystem::weakly_canonical(path) != std::filesystem::weakly_canonical(own_tree(settings))) continue;
+    throw_bad_input("is the tree that this run writes at its end", path, "move it, or name another run.dir");
+  }
 }
 
 void write_own_tree(const MpiSession& session, const Settings& settings, const Trainer& trainer) {
   const Reinforce* const reinforce = reinforce_of(trainer.stages());
   if (reinforce == nullptr) return;
   session.on_root([&]() -> std::string {
-    const std::filesystem::path path = std::filesystem::path(settings.run_folder) / "scores.h5";
+    const std::filesystem::path path = own_tree(settings);
     const ScoreTree tree = reinforce->tree();
     write_score_tree(path, tree);
     spdlog::info("wrote {}: {} nodes of sequences that this run had scored", path.string(), tree.size());
@@ -63,6 +81,10 @@ void write_own_tree(const MpiSession& session, const Settings& settings, const T
 }  // namespace
 
 int run_train(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
+  session.on_root([&]() -> std::string {
+    if (settings.train.has_stage("reinforce")) require_other_trees(settings);
+    return {};
+  });
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
   const std::vector<ScoreTree> trees = load_score_trees(session, settings.train.scores);
   const auto type = settings.train.precision == "float64" ? torch::kFloat64 : torch::kFloat32;

@@ -26,10 +26,9 @@ std::string kept_lines(const std::filesystem::path& path, std::int64_t last_step
 
 }  // namespace
 
-void for_each_reward(const std::filesystem::path& samples,
+void for_each_reward(const std::string& samples,
                      const std::function<void(const std::string&, std::optional<double>)>& use) {
-  if (!std::filesystem::exists(samples)) return;
-  std::istringstream lines(read_file(samples));
+  std::istringstream lines(samples);
   for (std::string text; std::getline(lines, text);) {
     const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (!line.is_object() || !line.contains("rewards")) continue;

@@ -28,9 +28,9 @@ class StepLog {
   int fd_;
 };
 
-// Calls `use` with every sample name and reward of a samples.jsonl, in order; a reward that failed is nothing. A torn
-// last line does not count. No file: nothing.
-void for_each_reward(const std::filesystem::path& samples,
+// Calls `use` with every sample name and reward in the text of a samples.jsonl, in order; a reward that failed is
+// nothing. A torn last line does not count.
+void for_each_reward(const std::string& samples,
                      const std::function<void(const std::string&, std::optional<double>)>& use);
 
 }  // namespace saber

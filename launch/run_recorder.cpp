@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "core/atomic_file.h"
@@ -47,17 +48,23 @@ void RunRecorder::record(const StepReport& report) {
   const std::vector<double> rewards = stage.objective->rewards();
   if (!rewards.empty()) samples["rewards"] = rewards;  // a failed one, NaN, becomes null
   samples_->write(samples);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const auto now = std::chrono::steady_clock::now();
   nlohmann::ordered_json metrics = {{"step", report.step},
                                     {"stage", stage.name},
                                     {"epoch", report.epoch},
                                     {"loss", report.loss},
                                     {"gradient_norm", report.gradient_norm},
                                     {"learning_rate", report.learning_rate},
-                                    {"seconds", seconds}};
+                                    {"seconds", std::chrono::duration<double>(now - start_).count()}};
   metrics.update(stage.objective->metrics());
   metrics_->write(metrics);
-  ++steps_here_;
+  if (report.stage != stage_) {  // its first step in this start began when the one before ended
+    stage_ = report.stage;
+    stage_start_ = last_step_end_;
+    steps_of_stage_ = 0;
+  }
+  last_step_end_ = now;
+  ++steps_of_stage_;
   since_line_.add(metrics);
   if (report.step % settings_.train.log_every == 0 || report.step == last_step_ ||
       report.step == stage.first_step + stage.num_steps)
@@ -66,17 +73,19 @@ void RunRecorder::record(const StepReport& report) {
 
 void RunRecorder::print_line(const StepReport& report) {
   const Stage& stage = trainer_.stages()[index_of(report.stage)];
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  const double rate = static_cast<double>(steps_here_) / seconds;
+  const double seconds = std::chrono::duration<double>(last_step_end_ - stage_start_).count();
+  const double rate = static_cast<double>(steps_of_stage_) / seconds;
+  const std::int64_t end = std::min(last_step_, stage.first_step + stage.num_steps);
   const StepSums& sums = since_line_;
   const auto steps = static_cast<double>(sums.steps);
   const std::string learned = stage.objective->rewards().empty()
                                   ? fmt::format("loss {:.4f}", sums.loss / steps)
                                   : fmt::format("reward {:.4f}, {} sequences scored, {} failed, {} flat groups",
                                                 sums.reward / steps, sums.asked, sums.failed, sums.flat_groups);
-  spdlog::info("step {} of {}, {}, {}, gradient norm {:.2f}, learning rate {:.1e}, {:.1f} steps/s, {:.0f} s left",
-               report.step, last_step_, stage.name, learned, report.gradient_norm, report.learning_rate, rate,
-               static_cast<double>(last_step_ - report.step) / rate);
+  spdlog::info(
+      "step {} of {}, {}, {}, gradient norm {:.2f}, learning rate {:.1e}, {:.1f} steps/s, {:.0f} s left in this stage",
+      report.step, last_step_, stage.name, learned, report.gradient_norm, report.learning_rate, rate,
+      static_cast<double>(end - report.step) / rate);
   since_line_ = {};
 }
 

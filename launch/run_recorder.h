@@ -41,7 +41,9 @@ class RunRecorder {
   TrainState state_;
   std::optional<StepLog> metrics_, samples_;  // rank 0 only
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::int64_t steps_here_ = 0;
+  std::chrono::steady_clock::time_point last_step_end_ = start_, stage_start_ = start_;
+  std::int64_t stage_ = -1;          // of the step before
+  std::int64_t steps_of_stage_ = 0;  // in this start of the program
   StepSums since_line_;
 };
 

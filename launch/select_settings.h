@@ -20,8 +20,8 @@ struct SelectSettings {
   bool two_phase = false;            // select.two_phase
 
   void declare(Schema& schema);
-  // Throws bad_input when select.exclude holds what is no id.
-  SelectOptions checked_options() const;
+  // options with select.exclude as numbers, which the schema has checked.
+  SelectOptions all_options() const;
 };
 
 struct EvalSettings {

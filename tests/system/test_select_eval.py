@@ -127,7 +127,7 @@ class Select(Trained):
 
     def test_constraints_that_cannot_be_met(self):
         output = saber_test.work / "not-to-be.jsonl"
-        for changes, message in (({"select__distinct_answers": "true", "select__shots": 100}, "fewer can be chosen"),
+        for changes, message in (({"select__distinct_answers": "true", "select__shots": 100}, "none such found for query"),
                                  ({"select__exclude": "12,x"}, "select.exclude holds 'x', wanted numbers"),
                                  ({"select__exclude": self.lines[0]["id"]}, "which is no library row's id")):
             result = saber_test.run(["select", *self.world.data_args(

@@ -81,6 +81,11 @@ TEST_F(StageTest, ReinforceNeedsNoTreeButKnowsTheSequencesOfThoseItsLvlmScored) 
   EXPECT_FALSE(known({tree})) << "scored by another LVLM";
   tree.origin.scorer = scorer_.identity();
   EXPECT_TRUE(known({tree}));
+  EXPECT_NE(fingerprint_of(make({"reinforce 1 step"}, {tree})), fingerprint_of(make({"reinforce 1 step"}, {})))
+      << "what is known belongs to what a run learns from";
+  tree.origin.prompt_template = "another";
+  EXPECT_FALSE(known({tree}));
+  tree.origin.prompt_template = scorer_.prompt_template();
   tree.origin.reduction = "accuracy";
   EXPECT_FALSE(known({tree}));
 }
@@ -96,8 +101,19 @@ TEST_F(StageTest, WhatTeachesNothingIsRefused) {
   expect_bad_input({"t.h5", "no complete"}, [&] { make({"imitate 1 epoch"}, {empty}); });
   expect_bad_input({"train.scores"}, [&] { make({"listwise 1 epoch"}, {}); });
   expect_bad_input({"train.stages"}, [&] { make({}, {empty}); });
-  settings_.sampling.shots = 64;
-  expect_bad_input({"train.reinforce.shots is 64", "the library has"}, [&] { make({"reinforce 1 step"}, {}); });
+  // Some queries share their picture with library rows, which leaves them 38 or 39 of the 40.
+  settings_.sampling.shots = 40;
+  expect_bad_input({"train.reinforce.shots is 40", "the library has 3"}, [&] { make({"reinforce 1 step"}, {}); });
+  class ShortScorer : public test::FakeScorer {
+   public:
+    ShortScorer() : FakeScorer([](const auto&) { return -1.0; }) {}
+    std::int64_t max_shots() const override { return 3; }
+  } short_scorer;
+  settings_.sampling.shots = 4;
+  settings_.stages = {"reinforce 1 step"};
+  expect_bad_input({"train.reinforce.shots is 4", "at most 3"}, [&] {
+    make_stages(settings_, 1, {set_, features_, {}, {}, &short_scorer});
+  });
   const std::int64_t one = make({"listwise 1 epoch"}, {test::small_tree(set_)})[0].objective->num_units();
   EXPECT_EQ(make({"listwise 1 epoch"}, {test::small_tree(set_), test::small_tree(set_)})[0].objective->num_units(),
             2 * one);

@@ -36,6 +36,10 @@ Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set,
   for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id_[set.id[index_of(row)]] = row;
   if (queries_.empty()) throw_bad_input("has no train queries, which reinforce learns from", "/split");
   if (set.text_result.empty()) throw_bad_input("is absent, and reinforce scores the queries' answers", "/text/result");
+  if (settings.shots > scorer.max_shots()) {
+    throw_bad_input(fmt::format("train.reinforce.shots is {}, the LVLM reads at most {} demonstrations", settings.shots,
+                                scorer.max_shots()));
+  }
   for (const std::int64_t row : queries_) {
     const std::int64_t usable = library_.size() - static_cast<std::int64_t>(library_.same_picture(set, row).size());
     if (usable >= settings.shots) continue;
@@ -56,6 +60,7 @@ std::string Reinforce::fingerprint() const {
   print.add_text(scorer_.identity());
   print.add_text(scorer_.prompt_template());
   print.add_values(std::span<const std::int64_t>(queries_));
+  store_.add_known_to(print);
   return print.hex();
 }
 

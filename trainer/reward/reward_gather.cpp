@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/narrow.h"
 #include "data/sampling_plan.h"
@@ -12,11 +13,21 @@
 namespace saber {
 namespace {
 
-// One message entry: the reward of new sequence number `sequence`.
+// One message entry: the reward of new sequence number `sequence`. The first entry of a message is no reward: its
+// number is the digest of all new sequences.
 struct ScoredSequence {
   std::int64_t sequence = 0;
   double reward = 0;
 };
+
+std::int64_t digest_of(const std::vector<DemonstrationSequence>& sequences) {
+  std::vector<std::int64_t> rows;
+  for (const DemonstrationSequence& sequence : sequences) {
+    rows.push_back(sequence.query);
+    rows.insert(rows.end(), sequence.shots.begin(), sequence.shots.end());
+  }
+  return static_cast<std::int64_t>(hash64({reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof rows[0]}));
+}
 
 // Sequences to score, each once, in order; first[i] is where the i-th query with any begins, with an end mark.
 struct NewSequences {
@@ -60,14 +71,15 @@ GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences,
   const std::int64_t begin = fresh.first[index_of(queries.begin)], end = fresh.first[index_of(queries.end)];
   const auto scores = ask(scorer, std::span(fresh.sequences).subspan(index_of(begin), index_of(end - begin)));
 
-  std::vector<ScoredSequence> mine;
+  std::vector<ScoredSequence> mine = {{digest_of(fresh.sequences), 0.0}};
   for (std::int64_t i = begin; i < std::min(end, begin + size_of(scores)); ++i) {
     const std::optional<Score>& score = scores[index_of(i - begin)];
     if (score && std::isfinite(score->log_likelihood)) mine.push_back({i, score->log_likelihood});
   }
   std::vector<std::optional<double>> rewards(fresh.sequences.size());
   for (const auto& of_rank : all_gather_values(group, mine)) {
-    for (const ScoredSequence& scored : of_rank) rewards[index_of(scored.sequence)] = scored.reward;
+    ensure(of_rank.at(0).sequence == mine[0].sequence, "all ranks know the same rewards");
+    for (std::size_t i = 1; i < of_rank.size(); ++i) rewards.at(index_of(of_rank[i].sequence)) = of_rank[i].reward;
   }
 
   GatheredRewards out;

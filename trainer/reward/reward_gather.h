@@ -20,7 +20,8 @@ struct GatheredRewards {
 // Collective; `sequences` (equal on all ranks, those of one query adjacent) and `store` are the same everywhere before
 // and after. What the store does not know is scored once, however often it occurs. Whole queries are dealt to the
 // ranks, so the bits of a reward depend on no number of ranks. A reward that is missing, not finite, or lost because a
-// rank's scorer is not available (Scorer) counts as failed on all ranks.
+// rank's scorer is not available (Scorer) counts as failed on all ranks. Throws on all ranks when they know different
+// rewards.
 GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences, Scorer& scorer, RewardStore& store,
                                c10d::ProcessGroup& group);
 

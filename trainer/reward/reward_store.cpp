@@ -48,6 +48,13 @@ void RewardStore::add_known(const TreeReader& reader, std::int64_t shots) {
   }
 }
 
+void RewardStore::add_known_to(Fingerprint& print) const {
+  for (const auto& [key, reward] : known_) {
+    print.add_values(std::span<const std::int64_t>(key));
+    print.add_values(std::span<const double>(&reward, 1));
+  }
+}
+
 void RewardStore::add(const DemonstrationSequence& sequence, std::optional<double> reward) {
   const Key key = key_of(sequence);
   if (!known_.contains(key)) own_[key] = reward.value_or(kFailed);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/hash.h"
 #include "data/embedding_set.h"
 #include "data/score_tree.h"
 #include "trainer/objective/tree_reader.h"
@@ -28,6 +29,8 @@ class RewardStore {
   // Nothing for what was never scored or failed.
   std::optional<double> find(const DemonstrationSequence& sequence) const;
 
+  // Adds what add_known() took over.
+  void add_known_to(Fingerprint& print) const;
   std::int64_t num_own() const { return static_cast<std::int64_t>(own_.size()); }
   // All that was given to add(); the sequences' prefixes are nodes of status prefix_only.
   ScoreTree tree(ScoreTreeOrigin origin) const;

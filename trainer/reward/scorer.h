@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,9 +26,13 @@ class Scorer {
   virtual ~Scorer() = default;
 
   // One result per sequence, in the same order; nothing where the LVLM could not score it. A sequence's score does not
-  // depend on the other sequences of the call, but for the last bits. Fastest when the sequences of one call have one
+  // depend on the other sequences of the call, but for the last bits. Throws not_available when the LVLM cannot be
+  // reached: then nothing of the call was scored. Fastest when the sequences of one call have one
   // query and length, and their prefixes were part of the call before.
   virtual std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) = 0;
+
+  // Longest sequence that the LVLM can read.
+  virtual std::int64_t max_shots() const { return std::numeric_limits<std::int64_t>::max(); }
 
   // Kind and fingerprint of the LVLM, and how it is asked; stored with every score tree.
   virtual std::string identity() const = 0;

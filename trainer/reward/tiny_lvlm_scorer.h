@@ -20,6 +20,7 @@ class TinyLvlmScorer : public Scorer {
   TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reuse_prefixes = true);
 
   std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override;
+  std::int64_t max_shots() const override { return TinyLvlmImpl::kMaxShots; }
   std::string identity() const override { return identity_; }
   std::string prompt_template() const override { return "picture, question, answer; question: /tasks/question"; }
 

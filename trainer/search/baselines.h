@@ -26,13 +26,13 @@ class Baselines {
   // i2i                   largest cosine of the pictures
   // iq2iq                 largest mean cosine of pictures and questions
   // task_filtered_*       the same three among the library rows of the query's task
-  // label_probe_train     label_probe, where the probe also learns from the answers of the train queries
-  // label_probe           rows of the query's task, those with the answer the probe predicts first, then its second
-  // choice, ...; within an
-  //                       answer by i2i
-  // oracle                rows of the query's task that hold its right answer, then others, each by i2i; looks at the
-  // answer, so it
-  //                       is no method but a mark
+  // label_probe           rows of the query's task, those with the answer that the probe predicts first, then those
+  // with
+  //                       its second choice, and so on; within an answer by i2i
+  // label_probe_train     the same, where the probe also learns from the answers of the train queries
+  // oracle                rows of the query's task that hold its right answer, then others, each by i2i; it looks at
+  // the
+  //                       answer, so it is no method but a mark
   static const std::vector<std::string>& names();
 
   // Library rows in reading order; at most `shots` of them.

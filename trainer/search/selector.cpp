@@ -17,14 +17,16 @@ namespace {
 constexpr std::int64_t kBlock = 64;
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
-// Items of equal value have equal numbers.
-template <class Value>
-torch::Tensor numbered(const std::vector<Value>& values) {
-  std::map<Value, std::int64_t> number;
+// Items of equal text have equal numbers; `numbers` holds those of the texts.
+torch::Tensor numbered(const std::vector<std::string>& texts, std::map<std::string, std::int64_t>& numbers) {
   std::vector<std::int64_t> out;
-  for (const Value& value : values)
-    out.push_back(number.emplace(value, static_cast<std::int64_t>(number.size())).first->second);
+  for (const std::string& text : texts)
+    out.push_back(numbers.emplace(text, static_cast<std::int64_t>(numbers.size())).first->second);
   return rows_tensor(out);
+}
+
+const std::string& task_name(const EmbeddingSet& set, std::int64_t row) {
+  return set.tasks.name[index_of(set.task[index_of(row)])];
 }
 
 // The number of an item is the first item that shows its picture.
@@ -58,11 +60,15 @@ Selector::Selector(SaberModel model, const EmbeddingSet& library, const Features
     if (item < 0) throw_bad_input(fmt::format("holds {}, which is no library row's id", id), "select.exclude");
     excluded_[item] = true;
   }
+  std::vector<std::string> tasks, answers;
+  for (const std::int64_t row : library_.rows()) {
+    tasks.push_back(task_name(library, row));
+    answers.push_back(library.text_result[index_of(row)]);
+  }
+  item_task_ = numbered(tasks, task_numbers_);
   if (options_.distinct_pictures) kinds_.push_back(picture_numbers(library_));
-  if (!options_.distinct_answers) return;
-  std::vector<std::string> answers;
-  for (const std::int64_t row : library_.rows()) answers.push_back(library.text_result[index_of(row)]);
-  kinds_.push_back(numbered(answers));
+  std::map<std::string, std::int64_t> answer_numbers;
+  if (options_.distinct_answers) kinds_.push_back(numbered(answers, answer_numbers));
 }
 
 std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Features& query_features,
@@ -82,19 +88,9 @@ std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Featu
 torch::Tensor Selector::unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {
   torch::Tensor unusable = library_.own_pictures(queries, rows).logical_or_(excluded_);
   if (!options_.same_task) return unusable;
-  const auto task_of = [](const EmbeddingSet& set, std::int64_t row) {
-    return set.tasks.name[index_of(set.task[index_of(row)])];
-  };
-  std::map<std::string, torch::Tensor> others;  // by task: items of other tasks
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
-    const std::string task = task_of(queries, rows[index_of(i)]);
-    torch::Tensor& foreign = others[task];
-    if (!foreign.defined()) {
-      foreign = torch::zeros({library_.size()}, torch::kBool);
-      for (std::int64_t item = 0; item < library_.size(); ++item)
-        foreign[item] = task_of(library_.set(), library_.rows()[index_of(item)]) != task;
-    }
-    unusable[i].logical_or_(foreign);
+    const auto task = task_numbers_.find(task_name(queries, rows[index_of(i)]));
+    unusable[i].logical_or_(item_task_ != (task == task_numbers_.end() ? -1 : task->second));
   }
   return unusable;
 }
@@ -152,9 +148,11 @@ void Selector::select_block(const EmbeddingSet& queries, const Features& query_f
     const torch::Tensor shots =
         keys_.index_select(0, beams.items.flatten()).view({kBlock * width, position, keys_.size(1)});
     const torch::Tensor logits = torch::matmul(model_->choose(state, shots).select(1, position), keys_.t());
-    // Where nothing is left, log_softmax gives NaN.
-    const torch::Tensor log_p = logits.masked_fill(beams.unusable, kNever).log_softmax(1).to(torch::kFloat64);
-    extend(beams, log_p.nan_to_num(kNever));
+    // Where nothing is left, log_softmax gives NaN; anywhere else that is the model's fault.
+    const torch::Tensor stuck = beams.unusable.all(1, /*keepdim=*/true);
+    const torch::Tensor log_p = logits.masked_fill(beams.unusable, kNever).log_softmax(1).masked_fill(stuck, kNever);
+    if (log_p.isnan().any().item<bool>()) throw Error(ErrorKind::internal, "the model's logits are no numbers");
+    extend(beams, log_p.to(torch::kFloat64));
   }
   const auto total = beams.total.accessor<double, 1>();
   const auto items = beams.items.accessor<std::int64_t, 2>();
@@ -162,9 +160,9 @@ void Selector::select_block(const EmbeddingSet& queries, const Features& query_f
   for (std::int64_t query = 0; query < static_cast<std::int64_t>(rows.size()); ++query) {
     const std::int64_t best = query * width;
     if (total[best] == kNever) {
-      throw_bad_input(fmt::format("{} demonstrations wanted, fewer can be chosen for query {} from {} library rows",
+      throw_bad_input(fmt::format("{} demonstrations wanted, none such found for query {} among {} library rows",
                                   options_.shots, queries.id[index_of(rows[index_of(query)])], library_.size()),
-                      "select.shots", "ask for fewer, or for fewer constraints");
+                      "select.shots", "ask for fewer, or for fewer constraints, or try a larger select.beam");
     }
     Selection& selection = out.emplace_back();
     for (std::int64_t i = 0; i < options_.shots; ++i) {

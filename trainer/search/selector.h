@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,8 +33,9 @@ class Selector {
   Selector(SaberModel model, const EmbeddingSet& library, const Features& features, SelectOptions options);
 
   // The sequence of largest probability that a beam search finds among the items that are not chosen yet, do not show
-  // the query's own picture and meet the options; never [EOS]. A selection does not depend
-  // on the other queries. Throws bad_input, naming the query, when fewer than `shots` items can be chosen.
+  // the query's own picture and meet the options; never [EOS]. Which one of equal probability is not specified, but
+  // always the same. A selection does not depend on the other queries. Throws bad_input, naming the query, when the
+  // search finds no sequence of `shots` items.
   std::vector<Selection> select(const EmbeddingSet& queries, const Features& query_features,
                                 std::span<const std::int64_t> rows);
 
@@ -47,8 +49,10 @@ class Selector {
   SaberModel model_;
   Library library_;
   SelectOptions options_;
-  torch::Tensor keys_;                // [K, d]
-  torch::Tensor excluded_;            // bool [K]
+  torch::Tensor keys_;                                // [K, d]
+  torch::Tensor excluded_;                            // bool [K]
+  torch::Tensor item_task_;                           // int64 [K], number of the item's task
+  std::map<std::string, std::int64_t> task_numbers_;  // by name
   std::vector<torch::Tensor> kinds_;  // int64 [K] each: of the items of equal number at most one is chosen
 };
 

@@ -151,6 +151,17 @@ TEST_F(RewardGather, OneRanksScorerIsDown) {
   EXPECT_EQ(gathered.failed, 7 * lost.size()) << "the queries of that rank, and no others";
 }
 
+TEST_F(RewardGather, RanksThatKnowDifferentRewardsAreRefused) {
+  PlantedScorer scorer(Fault::none);
+  RewardStore store(set_);
+  if (i_am_last()) store.add(sequences_[0], right_reward(sequences_[0]));
+  if (mpi_world().world_size() == 1) {
+    EXPECT_NO_THROW(gather_rewards(sequences_, scorer, store, *group_));
+  } else {
+    EXPECT_THROW(gather_rewards(sequences_, scorer, store, *group_), Error);
+  }
+}
+
 TEST_F(RewardGather, AnotherErrorOfTheScorerIsNotHidden) {
   if (mpi_world().world_size() > 1) GTEST_SKIP() << "one rank alone would throw";
   class Broken : public PlantedScorer {

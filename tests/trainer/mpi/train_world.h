@@ -114,6 +114,11 @@ class Reference {
   torch::optim::AdamW optimiser_;
 };
 
+inline void copy_weights(SaberModel& from, SaberModel& to) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& item : from->named_parameters()) to->named_parameters()[item.key()].copy_(item.value());
+}
+
 inline double largest_gradient_difference(SaberModel a, SaberModel b) {
   double out = 0;
   const auto first = a->parameters(), second = b->parameters();

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/narrow.h"
+#include "core/random.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/small_model.h"
 #include "tests/support/small_world.h"
@@ -51,6 +52,36 @@ TEST_F(SampleTest, ASequenceDoesNotDependOnTheOthersOfItsBatch) {
   }
   const std::vector<Draw> reversed(all.rbegin(), all.rend());
   EXPECT_TRUE(torch::equal(sample(reversed, {7, 3, 3}).flip(0), together));
+}
+
+TEST_F(SampleTest, TheNoiseIsKeyedAsDocumented) {
+  const std::vector<Draw> all = draws(3);
+  const torch::Tensor items = sample(all, {7, 3, 2});
+  const torch::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::vector<std::int64_t> query = {all[i].query_row};
+    torch::Tensor prefix = torch::empty({1, 0, keys_.size(1)}, torch::kFloat64);
+    std::set<std::int64_t> used;
+    for (std::int64_t position = 0; position < 2; ++position) {
+      const torch::Tensor logits = torch::matmul(keys_, model_(features_.queries(query), prefix)[0][position]);
+      const RandomStream stream(7, "sample", {3, set_.id[index_of(query[0])], all[i].number, position});
+      double best = -1e30;
+      std::int64_t chosen = -1;
+      for (std::int64_t item = 0; item < library_.size(); ++item) {
+        const std::int64_t row = library_.rows()[index_of(item)];
+        if (used.contains(item) || set_.same_picture(row, query[0])) continue;
+        const double u = stream.uniform_at(static_cast<std::uint64_t>(set_.id[index_of(row)]));
+        const double value = logits[item].item<double>() - std::log(-std::log(u));
+        if (value > best) {
+          best = value;
+          chosen = item;
+        }
+      }
+      EXPECT_EQ(items[static_cast<std::int64_t>(i)][position].item<std::int64_t>(), chosen) << i << " " << position;
+      used.insert(chosen);
+      prefix = torch::cat({prefix, keys_[chosen].view({1, 1, -1})}, 1);
+    }
+  }
 }
 
 TEST_F(SampleTest, SeedStepNumberAndPositionMatter) {

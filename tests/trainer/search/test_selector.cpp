@@ -241,6 +241,13 @@ TEST_F(SelectorTest, ConstraintsAreKept) {
   }
 }
 
+TEST_F(SelectorTest, AModelThatGivesNoNumbersIsAnError) {
+  SaberModel model = random_model(features_);
+  const torch::NoGradGuard no_grad;
+  model->named_parameters()["log_scale"].fill_(std::nan(""));
+  testing_data::expect_error(ErrorKind::internal, {"no numbers"}, [&] { select(model, queries_, 2); });
+}
+
 TEST_F(SelectorTest, EachConstraintMatters) {
   const SaberModel model = random_model(features_);
   const auto broken = [&](const SelectOptions& options, const auto& breaks) {
@@ -278,6 +285,20 @@ TEST_F(SelectorTest, ConstraintsThatCannotBeMetAreRefused) {
   options.shots = 6;  // five answers in all
   testing_data::expect_bad_input({"6 demonstrations", "select.shots", "fewer constraints"},
                                  [&] { select_with(random_model(features_), queries_, options); });
+  // Four items are left: a beam of eight must not fill up with others.
+  SelectOptions few;
+  const Rows library = set_.rows_of(Split::library);
+  for (std::size_t i = 0; i < library.size(); ++i) {
+    if (i < 10 || i > 13) few.excluded.push_back(set_.id[index_of(library[i])]);
+  }
+  few.beam = 8;
+  few.shots = 3;
+  for (const Selection& selection : select_with(random_model(features_), {queries_[0]}, few)) {
+    for (const std::int64_t row : selection.rows) EXPECT_TRUE(row >= library[10] && row <= library[13]);
+  }
+  few.shots = 5;
+  testing_data::expect_bad_input({"5 demonstrations"},
+                                 [&] { select_with(random_model(features_), {queries_[0]}, few); });
   SelectOptions excluding;
   excluding.excluded = {5};
   testing_data::expect_bad_input({"select.exclude", "holds 5"},
