@@ -4,9 +4,7 @@
 //   mpirun -n 2 build/bench_score [config.yaml]     (default configs/demo.yaml)
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
-
+#include "bench/measure.h"
 #include "comm/process_group.h"
 #include "core/narrow.h"
 #include "launch/inputs.h"
@@ -18,17 +16,6 @@ namespace {
 
 constexpr int kRounds = 5;
 constexpr std::int64_t kQueries = 12;  // per rank and round
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 // Floating-point operations per second of one rank, while the others do the same.
 double matmul_rate(const MpiSession& session) {

@@ -4,9 +4,7 @@
 //   build/bench_select [config.yaml]     (default configs/demo.yaml)
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
-
+#include "bench/measure.h"
 #include "core/narrow.h"
 #include "launch/inputs.h"
 #include "trainer/search/selector.h"
@@ -16,17 +14,6 @@ namespace {
 
 constexpr int kRounds = 5;
 constexpr std::int64_t kQueries = 1024;
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 double matmul_rate() {
   const torch::Tensor a = torch::randn({1024, 512}), b = torch::randn({512, 512});

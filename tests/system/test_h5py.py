@@ -188,7 +188,7 @@ class WrittenByUs(unittest.TestCase):
                 self.assertEqual(tensor.dtype, numpy.float32)
                 self.assertTrue(numpy.isfinite(tensor).all())
         config = json.loads((self.checkpoint / "config.json").read_text())
-        self.assertEqual((config["model"]["width"], config["train"]["batch_size"]), (32, 8))
+        self.assertEqual((config["model"]["width"], config["train"]["listwise"]["batch_size"]), (32, 8))
         self.assertTrue(any(32 in tensor.shape for tensor in tensors.values()))
 
     def test_optimiser_of_a_checkpoint(self):

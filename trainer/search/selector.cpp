@@ -87,10 +87,14 @@ std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Featu
 
 torch::Tensor Selector::unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {
   torch::Tensor unusable = library_.own_pictures(queries, rows).logical_or_(excluded_);
-  if (!options_.same_task) return unusable;
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
-    const auto task = task_numbers_.find(task_name(queries, rows[index_of(i)]));
-    unusable[i].logical_or_(item_task_ != (task == task_numbers_.end() ? -1 : task->second));
+    if (options_.same_task) {
+      const auto task = task_numbers_.find(task_name(queries, rows[index_of(i)]));
+      unusable[i].logical_or_(item_task_ != (task == task_numbers_.end() ? -1 : task->second));
+    }
+    // Seen at once, and not after many positions.
+    if (library_.size() - unusable[i].sum().item<std::int64_t>() < options_.shots)
+      refuse(queries.id[index_of(rows[index_of(i)])]);
   }
   return unusable;
 }
@@ -132,6 +136,12 @@ void Selector::extend(Beams& beams, const torch::Tensor& log_p) const {
     beams.unusable.logical_or_(kind.unsqueeze(0) == kind.index_select(0, now).unsqueeze(1));
 }
 
+void Selector::refuse(std::int64_t query_id) const {
+  throw_bad_input(fmt::format("{} demonstrations wanted, none such found for query {} among {} library rows",
+                              options_.shots, query_id, library_.size()),
+                  "select.shots", "ask for fewer, or for fewer constraints, or try a larger select.beam");
+}
+
 void Selector::select_block(const EmbeddingSet& queries, const Features& query_features,
                             std::span<const std::int64_t> rows, std::vector<Selection>& out) {
   std::vector<std::int64_t> padded(rows.begin(), rows.end());
@@ -160,9 +170,7 @@ void Selector::select_block(const EmbeddingSet& queries, const Features& query_f
   for (std::int64_t query = 0; query < static_cast<std::int64_t>(rows.size()); ++query) {
     const std::int64_t best = query * width;
     if (total[best] == kNever) {
-      throw_bad_input(fmt::format("{} demonstrations wanted, none such found for query {} among {} library rows",
-                                  options_.shots, queries.id[index_of(rows[index_of(query)])], library_.size()),
-                      "select.shots", "ask for fewer, or for fewer constraints, or try a larger select.beam");
+      refuse(queries.id[index_of(rows[index_of(query)])]);
     }
     Selection& selection = out.emplace_back();
     for (std::int64_t i = 0; i < options_.shots; ++i) {

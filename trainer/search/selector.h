@@ -45,6 +45,7 @@ class Selector {
                     std::vector<Selection>& out);
   torch::Tensor unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const;
   void extend(Beams& beams, const torch::Tensor& log_p) const;
+  [[noreturn]] void refuse(std::int64_t query_id) const;
 
   SaberModel model_;
   Library library_;

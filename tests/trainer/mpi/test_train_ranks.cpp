@@ -80,14 +80,7 @@ TEST(TrainRanks, ARestoredRunEqualsTheUnbrokenOneBitForBit) {
     Trainer broken = world.trainer(world.model());
     first.go(broken, 11);
     const testing_data::TemporaryFolder folder;
-    const std::string run = mpi_world().on_root([&] {
-      Checkpoint checkpoint;
-      checkpoint.state.step = broken.steps_done();
-      checkpoint.model = broken.model_tensors();
-      checkpoint.optimizer = broken.optimiser_tensors();
-      save_checkpoint(folder / "run", checkpoint, 2);
-      return (folder / "run").string();
-    });
+    const std::string run = save_run(broken, folder / "saved");
     Trainer restored = world.trainer(world.model(kSeed + 1));
     restored.restore(load_newest_checkpoint(run).value());
     EXPECT_EQ(restored.steps_done(), 11);

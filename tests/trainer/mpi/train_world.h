@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -140,5 +141,17 @@ struct Replay {
     state = hash128_hex(to_safetensors(tensors, {}));
   }
 };
+
+// Rank 0 saves the trainer's state below `folder`; returns the run folder to all ranks.
+inline std::string save_run(Trainer& trainer, const std::filesystem::path& folder) {
+  return mpi_world().on_root([&] {
+    Checkpoint checkpoint;
+    checkpoint.state.step = trainer.steps_done();
+    checkpoint.model = trainer.model_tensors();
+    checkpoint.optimizer = trainer.optimiser_tensors();
+    save_checkpoint(folder / "run", checkpoint, 2);
+    return (folder / "run").string();
+  });
+}
 
 }  // namespace saber::test
