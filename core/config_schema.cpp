@@ -130,7 +130,7 @@ void Schema::texts(std::vector<std::string>& target, std::string key, std::vecto
   add({std::move(key), "list of texts", "", std::move(rule), std::move(help),
        fmt::format("[{}]", fmt::join(initial, ", ")), on_resume,
        [](const std::string&) -> std::string { return "a list"; },
-       [&target, fits](std::vector<std::string> texts) -> std::string {
+       [&target, fits = std::move(fits)](std::vector<std::string> texts) -> std::string {
          const auto bad = fits ? std::find_if_not(texts.begin(), texts.end(), fits) : texts.end();
          if (bad != texts.end()) return *bad;
          target = std::move(texts);
