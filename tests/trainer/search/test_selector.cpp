@@ -299,6 +299,20 @@ TEST_F(SelectorTest, ConstraintsThatCannotBeMetAreRefused) {
   few.shots = 5;
   testing_data::expect_bad_input({"5 demonstrations"},
                                  [&] { select_with(random_model(features_), {queries_[0]}, few); });
+  // Three items of one answer are left: a beam that fills up with excluded ones must not win with them.
+  SelectOptions alike;
+  alike.distinct_answers = true;
+  alike.shots = 2;
+  alike.beam = 16;
+  std::int64_t kept = 0;
+  for (const std::int64_t row : library) {
+    const bool keep = set_.text_result[index_of(row)] == "w0" && !set_.same_picture(row, queries_[0]) && kept < 3;
+    if (!keep) alike.excluded.push_back(set_.id[index_of(row)]);
+    kept += keep ? 1 : 0;
+  }
+  ASSERT_EQ(kept, 3);
+  testing_data::expect_bad_input({"2 demonstrations"},
+                                 [&] { select_with(random_model(features_), {queries_[0]}, alike); });
   SelectOptions excluding;
   excluding.excluded = {5};
   testing_data::expect_bad_input({"select.exclude", "holds 5"},
