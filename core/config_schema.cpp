@@ -4,12 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "core/error.h"
+#include "core/parse_number.h"
 
 namespace saber {
 namespace {
@@ -20,13 +20,6 @@ json::json_pointer pointer_of(const std::string& key) {
   std::string path = "/" + key;
   std::replace(path.begin(), path.end(), '.', '/');
   return json::json_pointer(path);
-}
-
-template <class T>
-bool parse_number(const std::string& text, T& value) {
-  const char* const end = text.data() + text.size();
-  const auto [stop, code] = std::from_chars(text.data(), end, value);
-  return code == std::errc{} && stop == end;
 }
 
 // Number of single-character edits between two keys, to suggest the nearest one.

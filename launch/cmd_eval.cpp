@@ -126,9 +126,9 @@ void print_table(const nlohmann::ordered_json& rows) {
 
 // The blocks of queries that are this rank's. Blocks, not single queries, go round: the selector works in blocks of 64.
 std::vector<Outcome> evaluate_share(const MpiSession& session, const EvalSettings& eval, const EmbeddingSet& set,
-                                    const std::vector<std::int64_t>& rows, Selector& selector, Scorer& scorer) {
+                                    const Features& features, const std::vector<std::int64_t>& rows, Selector& selector,
+                                    Scorer& scorer) {
   constexpr std::int64_t kBlock = 64;
-  const Features features(set, torch::kFloat32);
   const Baselines baselines(set, eval.shots, eval.seed);
   std::vector<Outcome> outcomes;
   Progress progress("eval (all ranks)", "queries", size_of(rows), !session.is_root());
@@ -177,7 +177,7 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
   });
 
   std::vector<Outcome> outcomes;
-  session.on_all([&] { outcomes = evaluate_share(session, eval, set, rows, *selector, *scorer); });
+  session.on_all([&] { outcomes = evaluate_share(session, eval, set, features, rows, *selector, *scorer); });
   const auto all_outcomes = all_gather_values(group, outcomes);
   session.on_root([&]() -> std::string {
     const nlohmann::ordered_json table = {{"split", eval.split},

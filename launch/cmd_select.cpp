@@ -1,7 +1,6 @@
 // saber select: queries in, ordered demonstrations out, one JSON object per line.
 #include <fmt/format.h>
 
-#include <charconv>
 #include <chrono>
 #include <optional>
 
@@ -9,6 +8,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
+#include "core/parse_number.h"
 #include "launch/chat_prompt.h"
 #include "launch/commands.h"
 #include "launch/inputs.h"
@@ -19,9 +19,7 @@ namespace {
 
 std::optional<std::int64_t> parse_id(const std::string& text) {
   std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  return whole && value >= 0 ? std::optional(value) : std::nullopt;
+  return parse_number(text, value) && value >= 0 ? std::optional(value) : std::nullopt;
 }
 
 nlohmann::ordered_json selection_json(const EmbeddingSet& queries, std::int64_t row, const EmbeddingSet& library,

@@ -1,8 +1,9 @@
 #include "trainer/train_settings.h"
 
 #include <algorithm>
-#include <charconv>
 #include <sstream>
+
+#include "core/parse_number.h"
 
 namespace saber {
 
@@ -13,8 +14,7 @@ std::optional<StageLength> parse_stage(const std::string& text) {
   const bool known = objective == "listwise" || objective == "imitate" || objective == "reinforce";
   const bool epochs = unit == "epochs" || unit == "epoch", steps = unit == "steps" || unit == "step";
   StageLength out{objective, 0, epochs};
-  const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), out.count);
-  const bool number = error == std::errc() && end == count.data() + count.size();
+  const bool number = parse_number(count, out.count);
   if (!known || !number || out.count < 1 || out.count > 1'000'000'000 || !(epochs || steps)) return std::nullopt;
   return out;
 }

@@ -1,14 +1,12 @@
 #include "trainer/objective/imitate.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "core/hash.h"
 #include "core/narrow.h"
+#include "trainer/objective/sample_name.h"
 
 namespace saber {
 
@@ -80,9 +78,7 @@ torch::Tensor Imitate::loss_sum(SaberModel& model, std::span<const std::int64_t>
 
 std::string Imitate::sample_name(std::int64_t unit) const {
   const Sequence& sequence = sequences_[index_of(unit)];
-  std::vector<std::int64_t> ids;
-  for (const std::int64_t row : sequence.rows) ids.push_back(set_.id[index_of(row)]);
-  return fmt::format("{}/{}", set_.id[index_of(sequence.query)], fmt::join(ids, "/"));
+  return name_of_sample(set_, sequence.query, sequence.rows);
 }
 
 std::string Imitate::fingerprint() const {

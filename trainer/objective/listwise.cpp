@@ -1,13 +1,11 @@
 #include "trainer/objective/listwise.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <limits>
 
 #include "core/hash.h"
 #include "core/narrow.h"
+#include "trainer/objective/sample_name.h"
 
 namespace saber {
 
@@ -69,9 +67,7 @@ torch::Tensor Listwise::loss_sum(SaberModel& model, std::span<const std::int64_t
 
 std::string Listwise::sample_name(std::int64_t unit) const {
   const Node& node = nodes_[index_of(unit)];
-  std::vector<std::int64_t> ids;
-  for (const std::int64_t row : node.prefix) ids.push_back(set_.id[index_of(row)]);
-  return fmt::format("{}/{}", set_.id[index_of(node.query)], fmt::join(ids, "/"));
+  return name_of_sample(set_, node.query, node.prefix);
 }
 
 std::string Listwise::fingerprint() const {

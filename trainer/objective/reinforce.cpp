@@ -1,7 +1,6 @@
 #include "trainer/objective/reinforce.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <sstream>
@@ -10,6 +9,7 @@
 #include "core/hash.h"
 #include "core/narrow.h"
 #include "data/sampling_plan.h"
+#include "trainer/objective/sample_name.h"
 #include "trainer/search/sample.h"
 
 namespace saber {
@@ -169,9 +169,7 @@ torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_
 
 std::string Reinforce::sample_name(std::int64_t sample) const {
   const DemonstrationSequence& sequence = sequences_[place_of(sample)];
-  std::vector<std::int64_t> ids;
-  for (const std::int64_t row : sequence.shots) ids.push_back(set_.id[index_of(row)]);
-  return fmt::format("{}/{}", set_.id[index_of(sequence.query)], fmt::join(ids, "/"));
+  return name_of_sample(set_, sequence.query, sequence.shots);
 }
 
 void Reinforce::add(const std::string& name, std::optional<double> reward) {

@@ -87,15 +87,16 @@ std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Featu
 
 torch::Tensor Selector::unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {
   torch::Tensor unusable = library_.own_pictures(queries, rows).logical_or_(excluded_);
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
-    if (options_.same_task) {
+  if (options_.same_task) {
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
       const auto task = task_numbers_.find(task_name(queries, rows[index_of(i)]));
       unusable[i].logical_or_(item_task_ != (task == task_numbers_.end() ? -1 : task->second));
     }
-    // Seen at once, and not after many positions.
-    if (library_.size() - unusable[i].sum().item<std::int64_t>() < options_.shots)
-      refuse(queries.id[index_of(rows[index_of(i)])]);
   }
+  // Seen at once, and not after many positions.
+  const torch::Tensor too_few = unusable.logical_not().sum(1) < options_.shots;
+  if (too_few.any().item<bool>())
+    refuse(queries.id[index_of(rows[index_of(too_few.to(torch::kInt64).argmax().item<std::int64_t>())])]);
   return unusable;
 }
 

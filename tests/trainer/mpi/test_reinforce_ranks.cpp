@@ -166,27 +166,11 @@ TEST(ReinforceRanks, NothingIsScoredTwiceAndAllRanksHoldTheSameTree) {
 // A checkpoint in the middle of a stage, at its end, and in the middle of the next.
 TEST(ReinforceRanks, ARestoredRunEqualsTheUnbrokenOneBitForBit) {
   for (const std::int64_t stop : {4, 6, 11}) {
-    const auto make_world = [] {
-      return World({"listwise 6 steps", "reinforce 9 steps", "listwise 2 steps"}, torch::kFloat32);
-    };
-    World world = make_world();
-    Trainer unbroken = world.trainer(world.model());
-    Replay whole, first, second;
-    whole.go(unbroken, 17);
-
-    Trainer broken = world.trainer(world.model());
-    first.go(broken, stop);
-    const testing_data::TemporaryFolder folder;
-    EXPECT_EQ(broken.optimiser_tensors().contains("start.begin"), stop == 11)
-        << "the leash's policy, in its stage only";
-    const std::string run = save_run(broken, folder / "saved");
-    Trainer restored = world.trainer(world.model(kSeed + 1));
-    restored.restore(load_newest_checkpoint(run).value());
-    second.go(restored, 17 - stop);
-    first.losses.insert(first.losses.end(), second.losses.begin(), second.losses.end());
-    EXPECT_EQ(first.losses, whole.losses) << stop;
-    EXPECT_EQ(second.state, whole.state) << stop;
-    mpi_world().barrier();  // rank 0's folder goes last
+    World world({"listwise 6 steps", "reinforce 9 steps", "listwise 2 steps"}, torch::kFloat32);
+    expect_resume_is_exact(world, 17, stop, std::to_string(stop), [&](Trainer& trainer) {
+      EXPECT_EQ(trainer.optimiser_tensors().contains("start.begin"), stop == 11)
+          << "the leash's policy, in its stage only";
+    });
   }
 }
 

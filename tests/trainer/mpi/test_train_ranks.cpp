@@ -73,22 +73,7 @@ TEST(TrainRanks, ABatchSmallerThanTheWorldLeavesRanksIdleButEqual) {
 TEST(TrainRanks, ARestoredRunEqualsTheUnbrokenOneBitForBit) {
   for (const std::string kind : {"listwise", "imitate"}) {
     World world({kind + " 20 epochs"}, torch::kFloat32);
-    Trainer unbroken = world.trainer(world.model());
-    Replay whole, first, second;
-    whole.go(unbroken, 24);
-
-    Trainer broken = world.trainer(world.model());
-    first.go(broken, 11);
-    const testing_data::TemporaryFolder folder;
-    const std::string run = save_run(broken, folder / "saved");
-    Trainer restored = world.trainer(world.model(kSeed + 1));
-    restored.restore(load_newest_checkpoint(run).value());
-    EXPECT_EQ(restored.steps_done(), 11);
-    second.go(restored, 13);
-    first.losses.insert(first.losses.end(), second.losses.begin(), second.losses.end());
-    EXPECT_EQ(first.losses, whole.losses) << kind;
-    EXPECT_EQ(second.state, whole.state) << kind;
-    mpi_world().barrier();  // rank 0's folder goes last
+    expect_resume_is_exact(world, 24, 11, kind);
   }
 }
 

@@ -2,6 +2,7 @@
 // own AdamW, nothing of FlatParameters, AdamW or Trainer.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "core/hash.h"
 #include "core/narrow.h"
 #include "tests/comm/mpi_world.h"
+#include "tests/data/temporary_folder.h"
 #include "tests/support/fake_scorer.h"
 #include "tests/support/small_world.h"
 #include "trainer/train_step.h"
@@ -152,6 +154,29 @@ inline std::string save_run(Trainer& trainer, const std::filesystem::path& folde
     save_checkpoint(folder / "run", checkpoint, 2);
     return (folder / "run").string();
   });
+}
+
+// Trains `total` steps in one go, and again with a checkpoint after `stop` steps from which other weights go on:
+// losses, weights and optimiser are the same bits. at_stop looks at the trainer when it is saved.
+inline void expect_resume_is_exact(World& world, std::int64_t total, std::int64_t stop, const std::string& label,
+                                   const std::function<void(Trainer&)>& at_stop = nullptr) {
+  Trainer unbroken = world.trainer(world.model());
+  Replay whole, first, second;
+  whole.go(unbroken, total);
+
+  Trainer broken = world.trainer(world.model());
+  first.go(broken, stop);
+  if (at_stop) at_stop(broken);
+  const testing_data::TemporaryFolder folder;
+  const std::string run = save_run(broken, folder / "saved");
+  Trainer restored = world.trainer(world.model(kSeed + 1));
+  restored.restore(load_newest_checkpoint(run).value());
+  EXPECT_EQ(restored.steps_done(), stop) << label;
+  second.go(restored, total - stop);
+  first.losses.insert(first.losses.end(), second.losses.begin(), second.losses.end());
+  EXPECT_EQ(first.losses, whole.losses) << label;
+  EXPECT_EQ(second.state, whole.state) << label;
+  mpi_world().barrier();  // rank 0's folder goes last
 }
 
 }  // namespace saber::test
