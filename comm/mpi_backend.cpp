@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/mpi_check.h"
+#include "comm/mpi_reductions.h"
 #include "core/narrow.h"
 
 namespace saber {
@@ -17,11 +17,9 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 using WorkPtr = c10::intrusive_ptr<c10d::Work>;
-using Op = c10d::ReduceOp::RedOpType;
+using Op = ReduceKind;
 
-[[noreturn]] void refuse(const std::string& operation, const std::string& reason, const std::string& hint = {}) {
-  throw Error(ErrorKind::internal, reason, "mpi " + operation, hint);
-}
+constexpr std::int64_t kMostElements = (std::int64_t{1} << 31) - 1;
 
 class CompletedWork : public c10d::Work {
  public:
@@ -40,39 +38,40 @@ class CompletedWork : public c10d::Work {
   c10::intrusive_ptr<c10::ivalue::Future> future_;
 };
 
-class Communicator {
+// A reduction that goes on while this rank computes.
+class PendingWork : public c10d::Work {
  public:
-  Communicator() {
-    SABER_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &handle_));
-    SABER_MPI(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN));
+  PendingWork(int rank, at::Tensor tensor, std::shared_ptr<MpiReductions> reductions, std::int64_t ticket,
+              Operations& operations, const Operation& operation)
+      : Work(rank, c10d::OpType::ALLREDUCE),
+        tensors_{std::move(tensor)},
+        reductions_(std::move(reductions)),
+        ticket_(ticket),
+        operations_(operations),
+        operation_(operation) {}
+
+  bool isCompleted() override { return reductions_->finished(ticket_); }
+  bool isSuccess() const override { return reductions_->finished(ticket_); }
+  bool wait(std::chrono::milliseconds) override {
+    const Operations::Wait wait(operations_, operation_);
+    reductions_->finish(ticket_);
+    return true;
   }
-  ~Communicator() {
-    int finalized = 0;
-    if (MPI_Finalized(&finalized) == MPI_SUCCESS && finalized == 0) MPI_Comm_free(&handle_);
+  Tensors result() override { return tensors_; }
+  c10::intrusive_ptr<c10::ivalue::Future> getFuture() override {
+    wait(kNoTimeout);
+    auto future = c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()));
+    future->markCompleted(c10::IValue(tensors_));
+    return future;
   }
-  Communicator(const Communicator&) = delete;
-  Communicator& operator=(const Communicator&) = delete;
-  MPI_Comm get() const { return handle_; }
 
  private:
-  MPI_Comm handle_ = MPI_COMM_NULL;
+  Tensors tensors_;
+  std::shared_ptr<MpiReductions> reductions_;
+  std::int64_t ticket_;
+  Operations& operations_;
+  Operation operation_;
 };
-
-// MPI only moves elements here, so that their size is all it has to know.
-MPI_Datatype carrier_of(const at::Tensor& tensor, const std::string& operation) {
-  switch (tensor.element_size()) {
-    case 1:
-      return MPI_UINT8_T;
-    case 2:
-      return MPI_UINT16_T;
-    case 4:
-      return MPI_UINT32_T;
-    case 8:
-      return MPI_UINT64_T;
-    default:
-      refuse(operation, fmt::format("cannot move elements of {} bytes", tensor.element_size()));
-  }
-}
 
 void check_tensor(const at::Tensor& tensor, const std::string& operation) {
   if (!tensor.defined()) refuse(operation, "the tensor is undefined");
@@ -109,16 +108,6 @@ const at::Tensor& only(const Tensors& tensors, const std::string& operation) {
   return tensors.front();
 }
 
-void combine(at::Tensor& total, const at::Tensor& piece, Op op) {
-  if (op == Op::SUM) total.add_(piece);
-  if (op == Op::MAX) at::maximum_out(total, total, piece);
-  if (op == Op::MIN) at::minimum_out(total, total, piece);
-}
-
-std::byte* bytes_of(const at::Tensor& tensor) {
-  return static_cast<std::byte*>(tensor.data_ptr());
-}
-
 // Which elements of a chunk go to which rank; counts and starts as MPI wants them.
 struct Split {
   std::vector<int> counts, starts;
@@ -126,19 +115,15 @@ struct Split {
   explicit Split(std::vector<int> piece_sizes) : counts(std::move(piece_sizes)), starts(counts.size()) {
     std::exclusive_scan(counts.begin(), counts.end(), starts.begin(), 0);
   }
-  static Split evenly(std::int64_t elements, int parts) {
-    const std::int64_t share = ceil_div(elements, parts);
-    std::vector<int> sizes;
-    for (int r = 0; r < parts; ++r) {
-      sizes.push_back(narrow<int>(std::clamp(elements - r * share, std::int64_t{0}, share)));
-    }
-    return Split(std::move(sizes));
-  }
 };
 
 class MpiBackend : public c10d::Backend {
  public:
-  MpiBackend(int rank, int size, std::int64_t chunk_elements) : Backend(rank, size), chunk_(chunk_elements) {
+  MpiBackend(const MpiSession& session, std::int64_t chunk_elements)
+      : Backend(session.rank(), session.world_size()),
+        operations_(session.operations()),
+        chunk_(chunk_elements),
+        reductions_(std::make_shared<MpiReductions>(rank_, size_, chunk_elements)) {
     ensure(chunk_ >= 1 && chunk_ <= std::int64_t{1} << 28, "chunk_elements is from 1 to 2^28");
   }
 
@@ -152,9 +137,14 @@ class MpiBackend : public c10d::Backend {
                          const c10d::ReduceScatterOptions& options) override;
   WorkPtr _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
                                const c10d::ReduceScatterOptions& options) override;
+  WorkPtr alltoall_base(at::Tensor& output, at::Tensor& input, std::vector<std::int64_t>& output_rows,
+                        std::vector<std::int64_t>& input_rows, const c10d::AllToAllOptions& options) override;
   WorkPtr barrier(const c10d::BarrierOptions& options) override;
 
  private:
+  Operation begin(const char* kind, const at::Tensor& tensor) {
+    return operations_.begin(kind, tensor.numel() * tensor.element_size(), c10::toString(tensor.scalar_type()));
+  }
   WorkPtr done(c10d::OpType type, Tensors tensors) const {
     return c10::make_intrusive<CompletedWork>(rank_, type, std::move(tensors));
   }
@@ -164,8 +154,10 @@ class MpiBackend : public c10d::Backend {
   void gather_into(const std::vector<std::byte*>& outputs, const at::Tensor& input, const std::string& operation);
   at::Tensor reduce_own_piece(const std::byte* chunk, const Split& split, const at::Tensor& like, Op op);
 
+  Operations& operations_;
   Communicator communicator_;
   std::int64_t chunk_;
+  std::shared_ptr<MpiReductions> reductions_;
   std::vector<std::byte> scratch_[2];  // kept between calls: fresh pages cost more than the copies
 };
 
@@ -179,6 +171,7 @@ WorkPtr MpiBackend::broadcast(Tensors& tensors, const c10d::BroadcastOptions& op
   const at::Tensor& tensor = only(tensors, "broadcast");
   check_tensor(tensor, "broadcast");
   const MPI_Datatype carrier = carrier_of(tensor, "broadcast");
+  const Operations::Wait wait(operations_, begin("broadcast", tensor));
   const int root = narrow<int>(options.rootRank);
   for (std::int64_t start = 0; start < tensor.numel(); start += chunk_) {
     const int count = narrow<int>(std::min(chunk_, tensor.numel() - start));
@@ -209,15 +202,9 @@ WorkPtr MpiBackend::allreduce(Tensors& tensors, const c10d::AllreduceOptions& op
   const at::Tensor& tensor = only(tensors, "allreduce");
   check_tensor(tensor, "allreduce");
   check_reduction(tensor, options.reduceOp, "allreduce");
-  const MPI_Datatype carrier = carrier_of(tensor, "allreduce");
-  for (std::int64_t start = 0; size_ > 1 && start < tensor.numel(); start += chunk_) {
-    const Split split = Split::evenly(std::min(chunk_, tensor.numel() - start), size_);
-    std::byte* const chunk = bytes_of(tensor) + start * tensor.element_size();
-    const at::Tensor mine = reduce_own_piece(chunk, split, tensor, options.reduceOp);
-    SABER_MPI(MPI_Allgatherv(mine.data_ptr(), narrow<int>(mine.numel()), carrier, chunk, split.counts.data(),
-                             split.starts.data(), carrier, communicator_.get()));
-  }
-  return done(c10d::OpType::ALLREDUCE, tensors);
+  const Operation operation = begin("all-reduce", tensor);
+  const std::int64_t ticket = reductions_->start(tensor, options.reduceOp);
+  return c10::make_intrusive<PendingWork>(rank_, tensor, reductions_, ticket, operations_, operation);
 }
 
 // Rank r's `input` to outputs[r], through scratch memory since the outputs need not lie side by side.
@@ -225,6 +212,7 @@ void MpiBackend::gather_into(const std::vector<std::byte*>& outputs, const at::T
                              const std::string& operation) {
   const MPI_Datatype carrier = carrier_of(input, operation);
   const std::int64_t width = input.element_size();
+  const Operations::Wait wait(operations_, begin("all-gather", input));
   for (std::int64_t start = 0; start < input.numel(); start += chunk_per_rank()) {
     const std::int64_t count = std::min(chunk_per_rank(), input.numel() - start);
     std::byte* const pieces = scratch(0, count * size_ * width);
@@ -277,6 +265,7 @@ WorkPtr MpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
   check_tensor(output, "reduce_scatter");
   check_like(input, output, output.numel() * size_, "reduce_scatter");
   check_reduction(output, options.reduceOp, "reduce_scatter");
+  const Operations::Wait wait(operations_, begin("reduce-scatter", output));
   const std::int64_t width = output.element_size();
   for (std::int64_t start = 0; start < output.numel(); start += chunk_per_rank()) {
     const std::int64_t count = std::min(chunk_per_rank(), output.numel() - start);
@@ -293,7 +282,34 @@ WorkPtr MpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
   return done(c10d::OpType::_REDUCE_SCATTER_BASE, {output});
 }
 
+// Rows of dimension 0: input_rows[r] of them go to rank r, output_rows[r] come from it; both in rank order.
+WorkPtr MpiBackend::alltoall_base(at::Tensor& output, at::Tensor& input, std::vector<std::int64_t>& output_rows,
+                                  std::vector<std::int64_t>& input_rows, const c10d::AllToAllOptions&) {
+  check_tensor(input, "alltoall");
+  const auto split_of = [&](const at::Tensor& tensor, const std::vector<std::int64_t>& rows) {
+    if (size_of(rows) != size_ || tensor.dim() == 0) refuse("alltoall", "wanted a number of rows for each rank");
+    std::int64_t total = 0, width = 1;
+    for (const std::int64_t size : tensor.sizes().slice(1)) width *= size;
+    std::vector<int> counts;
+    for (const std::int64_t count : rows) {
+      counts.push_back(narrow<int>(count * width));
+      total += count;
+    }
+    if (total != tensor.size(0)) refuse("alltoall", "the rows of the ranks do not add up to the tensor's");
+    if (tensor.numel() > kMostElements) refuse("alltoall", "more than 2^31 elements at once");
+    return Split(std::move(counts));
+  };
+  const Split out = split_of(output, output_rows), in = split_of(input, input_rows);
+  check_like(output, input, output.numel(), "alltoall");
+  const MPI_Datatype carrier = carrier_of(input, "alltoall");
+  const Operations::Wait wait(operations_, operations_.begin("all-to-all", 0, c10::toString(input.scalar_type())));
+  SABER_MPI(MPI_Alltoallv(bytes_of(input), in.counts.data(), in.starts.data(), carrier, bytes_of(output),
+                          out.counts.data(), out.starts.data(), carrier, communicator_.get()));
+  return done(c10d::OpType::ALLTOALL_BASE, {output});
+}
+
 WorkPtr MpiBackend::barrier(const c10d::BarrierOptions&) {
+  const Operations::Wait wait(operations_, operations_.begin("barrier"));
   SABER_MPI(MPI_Barrier(communicator_.get()));
   return done(c10d::OpType::BARRIER, {});
 }
@@ -301,7 +317,7 @@ WorkPtr MpiBackend::barrier(const c10d::BarrierOptions&) {
 }  // namespace
 
 c10::intrusive_ptr<c10d::Backend> make_mpi_backend(const MpiSession& session, std::int64_t chunk_elements) {
-  return c10::make_intrusive<MpiBackend>(session.rank(), session.world_size(), chunk_elements);
+  return c10::make_intrusive<MpiBackend>(session, chunk_elements);
 }
 
 }  // namespace saber

@@ -131,10 +131,12 @@ MpiSession::~MpiSession() {
   MPI_Finalize();  // a failure at this point could not be mended
 }
 
-std::string MpiSession::on_root(const std::function<std::string()>& work) const {
+std::string MpiSession::on_root(const std::function<std::string()>& work, const char* kind) const {
+  const Operation operation = operations_.begin(kind);
   std::string result;
   std::optional<Error> error;
   if (is_root()) error = error_of([&] { result = work(); });
+  const Operations::Wait wait(operations_, operation);
   int failed = error ? 1 : 0;
   SABER_MPI(MPI_Bcast(&failed, 1, MPI_INT, 0, MPI_COMM_WORLD));
   if (failed != 0) throw AgreedError(broadcast_error(error, 0), !is_root());
@@ -144,6 +146,8 @@ std::string MpiSession::on_root(const std::function<std::string()>& work) const 
 
 void MpiSession::on_all(const std::function<void()>& work) const {
   const std::optional<Error> mine = error_of(work);
+  const Operation operation = operations_.begin("work of all ranks");
+  const Operations::Wait wait(operations_, operation);
   const int failed_rank = mine ? rank_ : world_size_;
   int first_failed = world_size_;
   SABER_MPI(MPI_Allreduce(&failed_rank, &first_failed, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD));
@@ -155,6 +159,7 @@ void MpiSession::on_all(const std::function<void()>& work) const {
 }
 
 void MpiSession::barrier() const {
+  const Operations::Wait wait(operations_, operations_.begin("barrier"));
   SABER_MPI(MPI_Barrier(MPI_COMM_WORLD));
 }
 

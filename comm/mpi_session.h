@@ -6,6 +6,8 @@
 #include <functional>
 #include <string>
 
+#include "comm/operations.h"
+
 namespace saber {
 
 class MpiSession {
@@ -23,9 +25,13 @@ class MpiSession {
   const std::string& host() const { return host_; }
   bool is_root() const { return rank_ == 0; }
 
+  // What this rank does among the collectives of all communicators, for the watchdog.
+  Operations& operations() const { return operations_; }
+
   // Runs `work` on rank 0 only. When it throws, every rank throws: rank 0 the error itself, the others an AgreedError.
-  // What it returns is sent to all ranks. This is how input is checked once and all ranks leave together.
-  std::string on_root(const std::function<std::string()>& work) const;
+  // What it returns is sent to all ranks. This is how input is checked once and all ranks leave together. kind: what
+  // the watchdog calls it; static storage.
+  std::string on_root(const std::function<std::string()>& work, const char* kind = "work of rank 0") const;
   // Runs `work` on every rank; when it throws on some rank, every rank throws: those their own error, the others an
   // AgreedError. Collective.
   void on_all(const std::function<void()>& work) const;
@@ -46,6 +52,7 @@ class MpiSession {
   int num_threads_ = 1;
   int num_wasting_ranks_ = 0;  // bound to one core while their host has unused ones
   std::string host_;
+  mutable Operations operations_;
 };
 
 }  // namespace saber

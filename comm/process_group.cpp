@@ -4,6 +4,7 @@
 
 #include "comm/mpi_backend.h"
 #include "comm/nccl_group.h"
+#include "core/error.h"
 #include "core/narrow.h"
 
 namespace saber {
@@ -11,6 +12,12 @@ namespace saber {
 void CommSettings::declare(Schema& schema) {
   schema.choice(backend, "comm.backend", "auto", {"auto", "mpi", "nccl"},
                 "what carries tensors between ranks: mpi for tensors on the CPU, nccl for GPUs, auto picks by device");
+  schema.integer(first_deadline_s, "comm.first_deadline_s", first_deadline_s, 1, 86400 * 365, "s",
+                 "a rank that waits longer for others before the first step is done names them and ends, status 3");
+  schema.integer(deadline_s, "comm.deadline_s", deadline_s, 1, 86400 * 365, "s",
+                 "the same after the first step of train; in other commands for ranks that give no sign of life");
+  schema.flag(check_order, "comm.check_order", false,
+                 "compare kind, size and type of each operation over all ranks before it starts; to find bugs");
 }
 
 ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings) {
@@ -23,8 +30,7 @@ ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings
 }
 
 void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor) {
-  std::vector<at::Tensor> tensors{tensor};
-  group.allreduce(tensors)->wait();
+  start_all_reduce_sum(group, tensor)->wait();
 }
 
 void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor) {
@@ -32,22 +38,30 @@ void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor) {
   group.broadcast(tensors)->wait();
 }
 
-std::vector<std::vector<std::byte>> all_gather_bytes(c10d::ProcessGroup& group, std::span<const std::byte> mine) {
-  const std::int64_t world = group.getSize();
-  at::Tensor length = at::full({1}, size_of(mine), at::kLong);
-  at::Tensor lengths = at::empty({world}, at::kLong);
-  group._allgather_base(lengths, length)->wait();
-  const std::int64_t longest = lengths.max().item<std::int64_t>();
+c10::intrusive_ptr<c10d::Work> start_all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor) {
+  std::vector<at::Tensor> tensors{tensor};
+  return group.allreduce(tensors);
+}
 
-  at::Tensor padded = at::zeros({longest}, at::kByte);
-  std::copy(mine.begin(), mine.end(), static_cast<std::byte*>(padded.data_ptr()));
-  at::Tensor all = at::empty({world, longest}, at::kByte);
-  group._allgather_base(all, padded)->wait();
+std::vector<std::vector<std::byte>> all_gather_bytes(c10d::ProcessGroup& group, std::span<const std::byte> mine,
+                                                     std::int64_t most_bytes) {
+  ensure(size_of(mine) <= most_bytes, "a rank gives at most as many bytes as it said");
+  constexpr std::int64_t kLength = sizeof(std::int64_t);
+  const std::int64_t world = group.getSize(), slot = kLength + most_bytes, length = size_of(mine);
+  at::Tensor message = at::zeros({slot}, at::kByte);
+  auto* const start = static_cast<std::byte*>(message.data_ptr());
+  std::memcpy(start, &length, kLength);
+  std::copy(mine.begin(), mine.end(), start + kLength);
+  at::Tensor all = at::empty({world, slot}, at::kByte);
+  group._allgather_base(all, message)->wait();
 
   std::vector<std::vector<std::byte>> out;
   for (std::int64_t r = 0; r < world; ++r) {
-    const std::byte* const start = static_cast<const std::byte*>(all.data_ptr()) + r * longest;
-    out.emplace_back(start, start + lengths[r].item<std::int64_t>());
+    const std::byte* const from = static_cast<const std::byte*>(all.data_ptr()) + r * slot;
+    std::int64_t count = 0;
+    std::memcpy(&count, from, kLength);
+    ensure(count >= 0 && count <= most_bytes, "the length of a message fits its place");
+    out.emplace_back(from + kLength, from + kLength + count);
   }
   return out;
 }

@@ -16,7 +16,10 @@ namespace saber {
 using ProcessGroupPtr = c10::intrusive_ptr<c10d::ProcessGroup>;
 
 struct CommSettings {
-  std::string backend;  // comm.backend: auto | mpi | nccl; auto is mpi where tensors are on the CPU
+  std::string backend = "auto";           // comm.backend: auto | mpi | nccl; auto is mpi where tensors are on the CPU
+  std::int64_t first_deadline_s = 1800;   // comm.first_deadline_s
+  std::int64_t deadline_s = 600;          // comm.deadline_s
+  bool check_order = false;               // comm.check_order
 
   void declare(Schema& schema);
 };
@@ -31,15 +34,22 @@ void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
 // Copies rank 0's values of `tensor` (contiguous) to all ranks. Blocks.
 void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor);
 
-// Every rank's bytes, of any length, in rank order. Two collectives: lengths, then the payload. Blocks.
-std::vector<std::vector<std::byte>> all_gather_bytes(c10d::ProcessGroup& group, std::span<const std::byte> mine);
+// Starts the sum of `tensor` (contiguous) over all ranks, in place, and returns while it goes on; its values must not be
+// touched before the Work has been waited for. All ranks start the same sums in the same order.
+c10::intrusive_ptr<c10d::Work> start_all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
 
-// all_gather_bytes for a vector of trivially copyable values.
+// Every rank's bytes, in rank order, in one message: length and payload together. most_bytes: that a rank may give, the
+// same number on all ranks, each of which sends as many. Blocks.
+std::vector<std::vector<std::byte>> all_gather_bytes(c10d::ProcessGroup& group, std::span<const std::byte> mine,
+                                                     std::int64_t most_bytes);
+
+// all_gather_bytes for trivially copyable values; `most` counts values.
 template <class T>
-std::vector<std::vector<T>> all_gather_values(c10d::ProcessGroup& group, const std::vector<T>& mine) {
+std::vector<std::vector<T>> all_gather_values(c10d::ProcessGroup& group, const std::vector<T>& mine, std::int64_t most) {
   static_assert(std::is_trivially_copyable_v<T>);
+  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(T));
   std::vector<std::vector<T>> out;
-  for (const std::vector<std::byte>& bytes : all_gather_bytes(group, std::as_bytes(std::span<const T>(mine)))) {
+  for (const auto& bytes : all_gather_bytes(group, std::as_bytes(std::span<const T>(mine)), most * kBytes)) {
     std::vector<T> values(bytes.size() / sizeof(T));
     std::memcpy(values.data(), bytes.data(), bytes.size());
     out.push_back(std::move(values));

@@ -23,8 +23,13 @@ class Fingerprint {
   void add_text(std::string_view text);
   template <class T>
   void add_values(std::span<const T> values) {
-    const auto count = static_cast<std::uint64_t>(values.size());
-    add_bytes(&count, sizeof count);
+    begin_values(values.size());
+    add_more(values);
+  }
+  // The same piece by piece: begin_values(total), then add_more() until all are there.
+  void begin_values(std::uint64_t count) { add_bytes(&count, sizeof count); }
+  template <class T>
+  void add_more(std::span<const T> values) {
     add_bytes(values.data(), values.size_bytes());
   }
   // 32 lower-case hexadecimal digits.

@@ -21,8 +21,8 @@ struct TaskTable {
   std::vector<std::int32_t> question;          // [T], tasks with the same number are asked alike; default: 0..T-1
 };
 
-// The whole file in memory, rows in file order (parts in name order). Matrices are row-major float32, L2-normalised
-// when loaded. `query_result` and `text_result` of rows that are no library rows are for rewards and evaluation only.
+// Rows in file order (parts in name order). Matrices are row-major float32, L2-normalised when loaded; a rank that holds
+// a share of the library only (EmbeddingShare) leaves rows out of them, see `place`. `query_result` and `text_result` of rows that are no library rows are for rewards and evaluation only.
 struct EmbeddingSet {
   std::int64_t num_rows = 0;
   std::int64_t image_width = 0;     // D_I
@@ -30,6 +30,7 @@ struct EmbeddingSet {
   std::vector<float> image;         // [R, D_I]
   std::vector<float> query;         // [R, D_T]
   std::vector<float> query_result;  // [R, D_T]; empty in a file of mere queries
+  std::vector<std::int64_t> place;  // [R], of each row in the three matrices, -1: left out; empty: every row, in order
   std::vector<std::int64_t> id;     // [R], >= 0, unique
   std::vector<Split> split;         // [R]
   std::vector<std::int32_t> task;   // [R], row of the task table
@@ -51,10 +52,19 @@ struct EmbeddingSet {
   bool same_picture(std::int64_t a, std::int64_t b) const;
 };
 
+// Whose embeddings a rank holds: its slice (slice_of_rank) of the library rows, and all other rows.
+struct EmbeddingShare {
+  std::int64_t rank = 0;
+  std::int64_t world_size = 1;
+  // false: only the rows held are read from the matrices, nothing in them is checked, the fingerprint stays empty. For
+  // ranks that leave this to another one.
+  bool check = true;
+};
+
 // Reads one HDF5 file, or the part-*.h5 files of a folder, and checks everything: shapes, types, version, duplicate
 // ids, NaN or Inf, splits, task numbers, dimensions against the file's size. Throws bad_input whose place names
-// file, data set and row.
-EmbeddingSet read_embedding_set(const std::filesystem::path& path);
+// file, data set and row. The matrices pass through memory in blocks.
+EmbeddingSet read_embedding_set(const std::filesystem::path& path, const EmbeddingShare& share = {});
 
 // Writes the set as one contiguous file by temporary name and rename; the same set gives the same bytes. Matrices are
 // written as they are in memory, float32.

@@ -57,12 +57,6 @@ void require_unique_ids(const std::vector<std::int64_t>& id, const PlaceOfRow& p
       place(*(repeated + 1)));
 }
 
-void keep_library_rows(std::vector<float>& matrix, std::int64_t width, const std::vector<Split>& split) {
-  for (std::int64_t r = 0; r < size_of(split) && !matrix.empty(); ++r) {
-    if (split[index_of(r)] != Split::library) std::fill_n(matrix.begin() + r * width, width, 0.0F);
-  }
-}
-
 void normalise_rows(std::vector<float>& matrix, std::int64_t width) {
   for (std::int64_t r = 0; r < size_of(matrix) / width; ++r) {
     const std::span row(matrix.data() + r * width, index_of(width));
@@ -72,8 +66,7 @@ void normalise_rows(std::vector<float>& matrix, std::int64_t width) {
   }
 }
 
-std::string fingerprint_of(const EmbeddingSet& set) {
-  Fingerprint fingerprint;
+void add_columns(const EmbeddingSet& set, Fingerprint& fingerprint) {
   const std::int64_t sizes[] = {set.num_rows, set.image_width, set.text_width, set.pixel_height, set.pixel_width};
   fingerprint.add_values(std::span<const std::int64_t>(sizes));
   add_texts(fingerprint, set.tasks.name);
@@ -88,6 +81,11 @@ std::string fingerprint_of(const EmbeddingSet& set) {
   add_texts(fingerprint, set.text_result);
   add_texts(fingerprint, set.image_uri);
   add_column(fingerprint, set.pixels);
+}
+
+std::string fingerprint_of(const EmbeddingSet& set) {
+  Fingerprint fingerprint;
+  add_columns(set, fingerprint);
   add_column(fingerprint, set.image);
   add_column(fingerprint, set.query);
   add_column(fingerprint, set.query_result);
@@ -97,17 +95,21 @@ std::string fingerprint_of(const EmbeddingSet& set) {
 void require_consistent(const EmbeddingSet& set) {
   const std::int64_t rows = set.num_rows;
   const std::int64_t tasks = set.num_tasks();
+  const std::int64_t held =
+      set.place.empty() ? rows : rows - std::count(set.place.begin(), set.place.end(), std::int64_t{-1});
   const auto has_rows = [&](const auto& column, std::int64_t width) { return size_of(column) == rows * width; };
   const auto absent_or_rows = [&](const auto& column, std::int64_t width) {
     return column.empty() || has_rows(column, width);
   };
   ensure(rows > 0 && tasks > 0 && set.image_width > 0 && set.text_width > 0, "an embedding set has rows and widths");
-  ensure(has_rows(set.image, set.image_width) && has_rows(set.query, set.text_width), "a row for every embedding");
-  ensure(absent_or_rows(set.query_result, set.text_width), "query_result has all rows or none");
+  ensure(size_of(set.image) == held * set.image_width && size_of(set.query) == held * set.text_width,
+         "a row for every embedding");
+  ensure(set.query_result.empty() || size_of(set.query_result) == held * set.text_width,
+         "query_result has all rows or none");
   ensure(has_rows(set.id, 1) && has_rows(set.split, 1) && has_rows(set.task, 1), "a row for every id, split and task");
   ensure(has_rows(set.text_query, 1) && absent_or_rows(set.text_result, 1), "a row for every text");
   const bool library = std::find(set.split.begin(), set.split.end(), Split::library) != set.split.end();
-  ensure(!library || (!set.query_result.empty() && !set.text_result.empty()), "library rows have results");
+  ensure(!library || held == 0 || (!set.query_result.empty() && !set.text_result.empty()), "library rows have results");
   ensure(absent_or_rows(set.image_uri, 1), "image_uri has all rows or none");
   ensure(absent_or_rows(set.pixels, 3 * set.pixel_height * set.pixel_width), "pixels have all rows or none");
   ensure(set.image_uri.empty() || set.pixels.empty(), "pictures are URIs or pixels");

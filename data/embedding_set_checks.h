@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/hash.h"
 #include "data/embedding_set.h"
 
 namespace saber {
@@ -15,11 +16,11 @@ using PlaceOfRow = std::function<std::string(std::int64_t row)>;
 // Rows of `width` numbers: all finite, none all zeros.
 void require_vectors(const std::vector<float>& matrix, std::int64_t width, const PlaceOfRow& place);
 void require_unique_ids(const std::vector<std::int64_t>& id, const PlaceOfRow& place);
-// Sets the rows to zero that are no library rows.
-void keep_library_rows(std::vector<float>& matrix, std::int64_t width, const std::vector<Split>& split);
 // Divides each row by its L2 norm; rows of zeros stay.
 void normalise_rows(std::vector<float>& matrix, std::int64_t width);
 std::string fingerprint_of(const EmbeddingSet& set);
+// Everything that comes before the matrices, which are to follow in the order image, query, query_result.
+void add_columns(const EmbeddingSet& set, Fingerprint& fingerprint);
 // Throws internal when the columns do not have num_rows rows.
 void require_consistent(const EmbeddingSet& set);
 

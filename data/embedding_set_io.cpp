@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/narrow.h"
 #include "data/embedding_set.h"
+#include "data/embedding_matrices.h"
 #include "data/embedding_set_checks.h"
 #include "data/hdf5_file.h"
 
@@ -16,18 +17,12 @@ namespace {
 constexpr const char* kFormat = "saber-embeddings";
 constexpr std::int64_t kVersion = 1;
 
-PlaceOfRow rows_in(const Hdf5Reader& file, const std::string& name) {
-  return [&file, name](std::int64_t row) { return file.place(name, row); };
-}
-
-// A matrix of any width >= 1 (when `width` is 0, which it then sets) with rows that can be normalised.
-std::vector<float> read_vectors(const Hdf5Reader& file, const std::string& name, std::int64_t rows,
-                                std::int64_t& width) {
-  std::vector<float> matrix = file.read_floats(name, {rows, width == 0 ? kAnySize : width});
-  if (width == 0) width = size_of(matrix) / rows;
+// The width of a matrix of floats with as many rows; wanted: 0 for any.
+std::int64_t width_of(const Hdf5Reader& file, const std::string& name, std::int64_t rows, std::int64_t wanted) {
+  file.read_float_rows(name, {rows, wanted == 0 ? kAnySize : wanted}, 0, 0);  // its type and shape
+  const std::int64_t width = file.shape(name)[1];
   if (width == 0) throw_bad_input("has rows without numbers", file.place(name));
-  require_vectors(matrix, width, rows_in(file, name));
-  return matrix;
+  return width;
 }
 
 TaskTable read_tasks(const Hdf5Reader& file, std::int64_t& text_width) {
@@ -37,7 +32,9 @@ TaskTable read_tasks(const Hdf5Reader& file, std::int64_t& text_width) {
   if (count == 0) throw_bad_input("holds no task, wanted at least one", file.place("/tasks/name"));
   tasks.instruction = file.read_strings("/tasks/instruction", count);
   tasks.short_instruction = file.read_strings("/tasks/short_instruction", count);
-  tasks.embedding = read_vectors(file, "/tasks/embedding", count, text_width);
+  text_width = width_of(file, "/tasks/embedding", count, 0);
+  tasks.embedding = file.read_floats("/tasks/embedding", {count, text_width});
+  require_vectors(tasks.embedding, text_width, [&](std::int64_t row) { return file.place("/tasks/embedding", row); });
   if (file.has("/tasks/question")) {
     tasks.question = file.read<std::int32_t>("/tasks/question", {count});
   } else {
@@ -71,19 +68,8 @@ void read_columns(const Hdf5Reader& file, EmbeddingSet& set) {
   require_range(file, "/task", set.task, 0, last, "a row of /tasks, 0 to " + std::to_string(last));
 }
 
-// What only library rows need. Other rows may hold anything there, also NaN.
-void read_results(const Hdf5Reader& file, EmbeddingSet& set) {
-  const bool library = std::find(set.split.begin(), set.split.end(), Split::library) != set.split.end();
-  if (library || file.has("/query_result")) {
-    set.query_result = file.read_floats("/query_result", {set.num_rows, set.text_width});
-    keep_library_rows(set.query_result, set.text_width, set.split);
-    std::vector<float> row(index_of(set.text_width));
-    for (const std::int64_t r : set.rows_of(Split::library)) {
-      std::copy_n(set.query_result.begin() + r * set.text_width, set.text_width, row.begin());
-      require_vectors(row, set.text_width, [&](std::int64_t) { return file.place("/query_result", r); });
-    }
-  }
-  if (library || file.has("/text/result")) set.text_result = file.read_strings("/text/result", set.num_rows);
+bool has_library(const EmbeddingSet& set) {
+  return std::find(set.split.begin(), set.split.end(), Split::library) != set.split.end();
 }
 
 void read_pictures(const Hdf5Reader& file, EmbeddingSet& set) {
@@ -100,17 +86,24 @@ void read_pictures(const Hdf5Reader& file, EmbeddingSet& set) {
   }
 }
 
-EmbeddingSet read_part(const fs::path& path) {
+// All but the matrices, of which only the shapes are looked at.
+EmbeddingSet read_part(const fs::path& path, MatrixPart& part) {
   const Hdf5Reader file(path);
   file.require_format(kFormat, kVersion);
   EmbeddingSet set;
   set.tasks = read_tasks(file, set.text_width);
   read_columns(file, set);
-  set.image = read_vectors(file, "/image", set.num_rows, set.image_width);
-  set.query = read_vectors(file, "/query", set.num_rows, set.text_width);
-  set.text_query = file.read_strings("/text/query", set.num_rows);
-  read_results(file, set);
+  const std::int64_t rows = set.num_rows;
+  set.image_width = width_of(file, "/image", rows, 0);
+  width_of(file, "/query", rows, set.text_width);
+  set.text_query = file.read_strings("/text/query", rows);
+  // Only library rows need results.
+  part.has_results = has_library(set) || file.has("/query_result");
+  if (part.has_results) width_of(file, "/query_result", rows, set.text_width);
+  if (has_library(set) || file.has("/text/result")) set.text_result = file.read_strings("/text/result", rows);
   read_pictures(file, set);
+  part.path = path;
+  part.num_rows = rows;
   return set;
 }
 
@@ -125,11 +118,6 @@ std::vector<fs::path> parts_of(const fs::path& path) {
   std::sort(parts.begin(), parts.end());
   return parts;
 }
-
-struct NamedPart {
-  fs::path path;
-  std::int64_t first_row = 0;
-};
 
 void require_same_kind(const EmbeddingSet& first, const fs::path& first_path, const EmbeddingSet& part,
                        const fs::path& path) {
@@ -163,11 +151,7 @@ void append_optional(std::vector<T>& to, std::int64_t to_size, std::vector<T>&& 
 }
 
 void append_part(EmbeddingSet& set, EmbeddingSet&& part) {
-  const std::int64_t width = set.text_width;
-  append_optional(set.query_result, set.num_rows * width, std::move(part.query_result), part.num_rows * width);
   append_optional(set.text_result, set.num_rows, std::move(part.text_result), part.num_rows);
-  append(set.image, std::move(part.image));
-  append(set.query, std::move(part.query));
   append(set.id, std::move(part.id));
   append(set.split, std::move(part.split));
   append(set.task, std::move(part.task));
@@ -196,12 +180,14 @@ void write_tasks(Hdf5Writer& file, const TaskTable& tasks, std::int64_t text_wid
 
 }  // namespace
 
-EmbeddingSet read_embedding_set(const fs::path& path) {
-  std::vector<NamedPart> parts;
+EmbeddingSet read_embedding_set(const fs::path& path, const EmbeddingShare& share) {
+  std::vector<MatrixPart> parts;
   EmbeddingSet set;
   for (const fs::path& part_path : parts_of(path)) {
-    EmbeddingSet part = read_part(part_path);
-    parts.push_back({part_path, set.num_rows});
+    MatrixPart matrices;
+    EmbeddingSet part = read_part(part_path, matrices);
+    matrices.first_row = set.num_rows;
+    parts.push_back(matrices);
     if (parts.size() == 1) {
       set = std::move(part);
     } else {
@@ -211,14 +197,11 @@ EmbeddingSet read_embedding_set(const fs::path& path) {
   }
   require_unique_ids(set.id, [&](std::int64_t row) {
     const auto after = std::find_if(parts.begin(), parts.end(), [&](const auto& p) { return p.first_row > row; });
-    const NamedPart& part = *(after - 1);
+    const MatrixPart& part = *(after - 1);
     return part.path.string() + " /id row " + std::to_string(row - part.first_row);
   });
+  read_matrices(parts, share, set);
   require_consistent(set);
-  set.fingerprint = fingerprint_of(set);
-  normalise_rows(set.image, set.image_width);
-  normalise_rows(set.query, set.text_width);
-  normalise_rows(set.query_result, set.text_width);
   normalise_rows(set.tasks.embedding, set.text_width);
   return set;
 }

@@ -62,6 +62,9 @@ class Hdf5Reader {
   std::vector<T> read(const std::string& name, const Shape& wanted) const;
   // float16, float32, or bfloat16 kept as uint16 with the attribute dtype="bfloat16".
   std::vector<float> read_floats(const std::string& name, const Shape& wanted) const;
+  // Rows [first, first + count) of dimension 0 alone.
+  std::vector<float> read_float_rows(const std::string& name, const Shape& wanted, std::int64_t first,
+                                     std::int64_t count) const;
   // One dimension; variable or fixed length, null- or space-padded, valid UTF-8.
   std::vector<std::string> read_strings(const std::string& name, std::int64_t wanted_size) const;
 

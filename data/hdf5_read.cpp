@@ -81,6 +81,31 @@ std::optional<Hdf5Handle> open_attribute(hid_t object, const std::string& name, 
   return attribute;
 }
 
+// Rows [first, first + count) of an array, as HDF5 names them in the file and in memory.
+struct RowSelection {
+  RowSelection(const Shape& shape, std::int64_t first, std::int64_t count, const std::string& place) {
+    std::vector<hsize_t> all, start(shape.size(), 0), counts;
+    for (const std::int64_t size : shape) all.push_back(static_cast<hsize_t>(size));
+    counts = all;
+    start[0] = static_cast<hsize_t>(first);
+    counts[0] = static_cast<hsize_t>(count);
+    elements = count;
+    for (std::size_t i = 1; i < shape.size(); ++i) elements *= shape[i];
+    const int rank = static_cast<int>(shape.size());
+    file = Hdf5Handle(SABER_HDF5(bad_input, place, H5Screate_simple(rank, all.data(), nullptr)), H5Sclose);
+    memory = Hdf5Handle(SABER_HDF5(bad_input, place, H5Screate_simple(rank, counts.data(), nullptr)), H5Sclose);
+    if (elements == 0) {
+      SABER_HDF5(bad_input, place, H5Sselect_none(file.get()));
+      SABER_HDF5(bad_input, place, H5Sselect_none(memory.get()));
+      return;
+    }
+    SABER_HDF5(bad_input, place,
+               H5Sselect_hyperslab(file.get(), H5S_SELECT_SET, start.data(), nullptr, counts.data(), nullptr));
+  }
+  Hdf5Handle file, memory;
+  std::int64_t elements = 0;
+};
+
 Hdf5Handle open_for_reading(const std::filesystem::path& path, std::int64_t& file_bytes) {
   const std::string place = path.string();
   std::error_code code;
@@ -211,26 +236,35 @@ template std::vector<std::int64_t> Hdf5Reader::read(const std::string&, const Sh
 template std::vector<double> Hdf5Reader::read(const std::string&, const Shape&) const;
 
 std::vector<float> Hdf5Reader::read_floats(const std::string& name, const Shape& wanted) const {
+  const Shape found = open(name, wanted).shape;
+  return read_float_rows(name, wanted, 0, found.empty() ? 0 : found[0]);
+}
+
+std::vector<float> Hdf5Reader::read_float_rows(const std::string& name, const Shape& wanted, std::int64_t first,
+                                               std::int64_t count) const {
   const DataSet data = open(name, wanted);
   const hid_t type = data.type.get();
   const auto marker = find_text_attribute(data.set.get(), "dtype", data.place + " attribute dtype");
   const bool bfloat16 = is_one_of(type, H5T_STD_U16LE, H5T_STD_U16BE) && marker == "bfloat16";
-  std::vector<float> values(index_of(data.size));
-  if (bfloat16) {
-    std::vector<std::uint16_t> halves(values.size());
-    SABER_HDF5(bad_input, data.place,
-               H5Dread(data.set.get(), H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, halves.data()));
-    for (std::size_t i = 0; i < halves.size(); ++i) {
-      values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(halves[i]) << 16);
-    }
-    return values;
-  }
-  if (!is_one_of(type, H5T_IEEE_F32LE, H5T_IEEE_F32BE) && !is_float16(type, data.place)) {
+  if (!bfloat16 && !is_one_of(type, H5T_IEEE_F32LE, H5T_IEEE_F32BE) && !is_float16(type, data.place)) {
     throw_bad_input("is " + describe(type) + ", wanted float16, float32 or uint16 with the attribute dtype='bfloat16'",
                     data.place);
   }
-  SABER_HDF5(bad_input, data.place,
-             H5Dread(data.set.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()));
+  ensure(!data.shape.empty() && first >= 0 && count >= 0 && first + count <= data.shape[0], "the rows are there");
+  const RowSelection rows(data.shape, first, count, data.place);
+  std::vector<float> values(index_of(rows.elements));
+  const auto read = [&](hid_t memory_type, void* to) {
+    SABER_HDF5(bad_input, data.place,
+               H5Dread(data.set.get(), memory_type, rows.memory.get(), rows.file.get(), H5P_DEFAULT, to));
+  };
+  if (!bfloat16) {
+    read(H5T_NATIVE_FLOAT, values.data());
+    return values;
+  }
+  std::vector<std::uint16_t> halves(values.size());
+  read(H5T_NATIVE_UINT16, halves.data());
+  for (std::size_t i = 0; i < halves.size(); ++i)
+    values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(halves[i]) << 16);
   return values;
 }
 

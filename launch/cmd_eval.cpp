@@ -124,11 +124,12 @@ void print_table(const nlohmann::ordered_json& rows) {
   }
 }
 
+constexpr std::int64_t kBlock = 64;
+
 // The blocks of queries that are this rank's. Blocks, not single queries, go round: the selector works in blocks of 64.
 std::vector<Outcome> evaluate_share(const MpiSession& session, const EvalSettings& eval, const EmbeddingSet& set,
                                     const Features& features, const std::vector<std::int64_t>& rows, Selector& selector,
                                     Scorer& scorer) {
-  constexpr std::int64_t kBlock = 64;
   const Baselines baselines(set, eval.shots, eval.seed);
   std::vector<Outcome> outcomes;
   Progress progress("eval (all ranks)", "queries", size_of(rows), !session.is_root());
@@ -178,7 +179,8 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
 
   std::vector<Outcome> outcomes;
   session.on_all([&] { outcomes = evaluate_share(session, eval, set, features, rows, *selector, *scorer); });
-  const auto all_outcomes = all_gather_values(group, outcomes);
+  const std::int64_t blocks = ceil_div(ceil_div(size_of(rows), kBlock), std::int64_t{session.world_size()});
+  const auto all_outcomes = all_gather_values(group, outcomes, blocks * kBlock * size_of(row_names()));
   session.on_root([&]() -> std::string {
     const nlohmann::ordered_json table = {{"split", eval.split},
                                           {"queries", rows.size()},

@@ -1,5 +1,6 @@
 // saber train: builds what a run needs, resumes when the run folder holds a checkpoint, and trains to the end.
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <optional>
@@ -78,6 +79,16 @@ void write_own_tree(const MpiSession& session, const Settings& settings, const T
   });
 }
 
+// Of the rank that needed most.
+void report_memory(const MpiSession& session, c10d::ProcessGroup& group) {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  std::int64_t peak_kib = 0;
+  for (const auto& of_rank : all_gather_values(group, std::vector<std::int64_t>{usage.ru_maxrss}, 1))
+    peak_kib = std::max(peak_kib, of_rank[0]);
+  if (session.is_root()) spdlog::info("done; peak memory {} MiB per rank at most", peak_kib / 1024);
+}
+
 }  // namespace
 
 int run_train(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
@@ -85,7 +96,8 @@ int run_train(const MpiSession& session, const Settings& settings, c10d::Process
     if (settings.train.has_stage("reinforce")) require_other_trees(settings);
     return {};
   });
-  const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
+  const bool sharded = settings.model.head == "sharded";
+  const EmbeddingSet set = load_embedding_set(session, settings.embeddings, sharded);
   const std::vector<ScoreTree> trees = load_score_trees(session, settings.train.scores);
   const auto type = settings.train.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
   const auto seed = narrow<std::uint64_t>(settings.seed);
@@ -96,11 +108,14 @@ int run_train(const MpiSession& session, const Settings& settings, c10d::Process
   session.on_all([&] {
     if (settings.train.has_stage("reinforce"))
       scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
-    stages = make_stages(settings.train, seed, {set, features, trees, settings.train.scores, scorer.get()});
+    const HeadOptions head{sharded ? &group : nullptr, settings.model.max_logit_mib << 20};
+    stages = make_stages(settings.train, seed, {set, features, trees, settings.train.scores, scorer.get(), head});
     model = SaberModel(settings.model, features.widths(), seed);
     model->to(type);
   });
-  Trainer trainer(model, std::move(stages), group);
+  const StepOptions options{settings.train.precision == "bf16", settings.train.micro_batch,
+                            settings.train.check_weights_every};
+  Trainer trainer(model, std::move(stages), group, options);
   resume(session, settings, set, trainer);
 
   const std::int64_t limit = settings.train.max_steps;
@@ -112,10 +127,12 @@ int run_train(const MpiSession& session, const Settings& settings, c10d::Process
   RunRecorder recorder(session, settings, trainer, set, last_step);
   while (trainer.steps_done() < last_step) {
     recorder.record(trainer.step());
+    session.operations().settle();
     if (trainer.steps_done() % settings.train.checkpoint_every == 0 || trainer.steps_done() == last_step)
       recorder.save();
   }
   write_own_tree(session, settings, trainer);
+  report_memory(session, group);
   return 0;
 }
 

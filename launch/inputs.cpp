@@ -47,8 +47,12 @@ SaberModel model_of(const Checkpoint& checkpoint, const EmbeddingWidths& widths)
 
 }  // namespace
 
-EmbeddingSet load_embedding_set(const MpiSession& session, const std::string& path) {
-  return checked_on_root<EmbeddingSet>(session, [&] { return read_embedding_set(path); });
+EmbeddingSet load_embedding_set(const MpiSession& session, const std::string& path, bool share) {
+  if (!share) return checked_on_root<EmbeddingSet>(session, [&] { return read_embedding_set(path); });
+  const EmbeddingShare mine{session.rank(), session.world_size(), session.is_root()};
+  EmbeddingSet set = checked_on_root<EmbeddingSet>(session, [&] { return read_embedding_set(path, mine); });
+  set.fingerprint = session.on_root([&] { return set.fingerprint; });
+  return set;
 }
 
 std::vector<ScoreTree> load_score_trees(const MpiSession& session, const std::vector<std::string>& paths) {

@@ -15,7 +15,8 @@
 
 namespace saber {
 
-EmbeddingSet load_embedding_set(const MpiSession& session, const std::string& path);
+// share: each rank holds its share of the library only.
+EmbeddingSet load_embedding_set(const MpiSession& session, const std::string& path, bool share = false);
 std::vector<ScoreTree> load_score_trees(const MpiSession& session, const std::vector<std::string>& paths);
 
 // Compiler, LibTorch and SabER versions, stored in checkpoints.

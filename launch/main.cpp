@@ -1,12 +1,15 @@
 // Start-up and the one place where errors end: settings are read by rank 0, sent to all, and a command runs.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <torch/torch.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "comm/agreed_error.h"
+#include "comm/mpi_order_check.h"
 #include "comm/mpi_session.h"
+#include "comm/mpi_watchdog.h"
 #include "core/log.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
@@ -14,7 +17,21 @@
 namespace saber {
 namespace {
 
+// glibc gives blocks of a few megabytes back to the kernel after every step, only to get them again, zeroed, in the next
+// one. They stay now; larger ones, of data sets, still go back.
+void keep_freed_memory() {
+  constexpr int kLargestKept = 32 << 20, kMostKept = 1 << 30;
+  mallopt(M_MMAP_THRESHOLD, kLargestKept);
+  mallopt(M_TRIM_THRESHOLD, kMostKept);
+}
+
 int dispatch(const MpiSession& session, const Settings& settings, const CommandLine& line) {
+  // Ranks of train meet in every step; those of other commands work for themselves and meet at the end.
+  const bool patient = line.command != "train";
+  const auto deadline = static_cast<double>(settings.comm.deadline_s);
+  const auto first_deadline = static_cast<double>(settings.comm.first_deadline_s);
+  const Watchdog watchdog(session, {patient ? deadline : first_deadline, deadline, patient});
+  if (settings.comm.check_order) check_order_of_operations(session);
   ProcessGroupPtr group;
   session.on_all([&] { group = make_process_group(session, settings.comm); });
   if (line.command == "data") return run_data(session, settings, line.action);
@@ -80,6 +97,7 @@ int run_and_report(const MpiSession& session, int argc, char** argv) {
 }  // namespace saber
 
 int main(int argc, char** argv) {
+  saber::keep_freed_memory();
   try {
     const saber::MpiSession session(&argc, &argv);
     return saber::run_and_report(session, argc, argv);

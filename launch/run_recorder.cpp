@@ -102,7 +102,7 @@ void RunRecorder::save() {
     checkpoint.optimizer = trainer_.optimiser_tensors();
     save_checkpoint(settings_.run_folder, checkpoint, settings_.train.keep);
     return {};
-  });
+  }, "checkpoint save");
 }
 
 }  // namespace saber

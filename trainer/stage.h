@@ -29,6 +29,7 @@ struct StageInputs {
   const std::vector<ScoreTree>& trees;
   const std::vector<std::string>& places;  // of the trees, for messages
   Scorer* scorer = nullptr;                // for reinforce, else not needed
+  HeadOptions head = {};
 };
 
 // Stages of one kind share one objective. Throws bad_input, naming the place, when a tree belongs to another data set,

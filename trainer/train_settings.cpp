@@ -45,8 +45,12 @@ void TrainSettings::declare(Schema& schema) {
   reinforce.optimiser.warmup_steps = 20;
   reinforce.optimiser.weight_decay = 0.01;
   reinforce.declare(schema, "train.reinforce.");
-  schema.choice(precision, "train.precision", "float32", {"float32", "float64"}, "type of weights and arithmetic",
-                fixed);
+  schema.choice(precision, "train.precision", "float32", {"float32", "float64", "bf16"},
+                "type of weights and arithmetic; bf16: matrix products in bfloat16, all else in float32", fixed);
+  schema.integer(micro_batch, "train.micro_batch", 0, 0, Schema::kAny, "samples",
+                 "that a rank computes at once, to bound its memory; 0: its whole share of the batch", fixed);
+  schema.integer(check_weights_every, "train.check_weights_every", 500, 0, Schema::kAny, "steps",
+                 "steps between two comparisons of the ranks' weights; 0: never");
   schema.integer(max_steps, "train.max_steps", 0, 0, Schema::kAny, "steps",
                  "stop after so many steps; 0: after all stages");
   schema.integer(log_every, "train.log_every", 50, 1, Schema::kAny, "steps", "steps between two lines on the console");

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/narrow.h"
+#include "trainer/model/precision.h"
 
 namespace saber {
 namespace {
@@ -28,12 +31,14 @@ void require_finite(const StepReport& report) {
 
 }  // namespace
 
-Trainer::Trainer(SaberModel model, std::vector<Stage> stages, c10d::ProcessGroup& group)
+Trainer::Trainer(SaberModel model, std::vector<Stage> stages, c10d::ProcessGroup& group, StepOptions options)
     : model_(std::move(model)),
       parameters_(*model_),
       optimiser_(parameters_),
       stages_(std::move(stages)),
-      group_(group) {
+      group_(group),
+      options_(options),
+      reduction_(*model_, parameters_, group, options.bucket_bytes) {
   broadcast_from_root(group_, parameters_.values());
 }
 
@@ -51,23 +56,54 @@ StepReport Trainer::step() {
   report.units = stage.plan.batch(step);
   report.samples = samples_of(report.units, stage.objective->samples_per_unit());
   stage.objective->begin_step(model_, steps_done_, report.units, group_);
-  const Slice mine = slice_of_rank(size_of(report.samples), group_.getRank(), group_.getSize());
-
-  parameters_.zero_gradients();
-  if (mine.size() > 0) {
-    const auto samples = std::span(report.samples).subspan(index_of(mine.begin), index_of(mine.size()));
-    const torch::Tensor loss = stage.objective->loss_sum(model_, samples) / static_cast<double>(report.samples.size());
-    loss.backward();
-    parameters_.loss().copy_(loss.detach());
-  }
-  all_reduce_sum(group_, parameters_.gradients_and_loss());
+  add_gradients(*stage.objective, report.samples);
   report.loss = parameters_.loss().item<double>();
   report.gradient_norm = optimiser_.clip_gradients(stage.optimiser.clip);
   require_finite(report);
   report.learning_rate = learning_rate(stage.optimiser, step, stage.num_steps);
   optimiser_.update(step, report.learning_rate, stage.optimiser.weight_decay);
   ++steps_done_;
+  if (options_.check_weights_every > 0 && steps_done_ % options_.check_weights_every == 0) require_equal_weights();
   return report;
+}
+
+// Gradients and loss of the mean over `samples`, the global batch, summed over all ranks. The last backward overlaps
+// with the reduction.
+void Trainer::add_gradients(Objective& objective, const std::vector<std::int64_t>& samples) {
+  const Slice mine = slice_of_rank(size_of(samples), group_.getRank(), group_.getSize());
+  const bool together = objective.collective_loss();
+  const std::int64_t share = together ? ceil_div(size_of(samples), std::int64_t{group_.getSize()}) : mine.size();
+  const std::int64_t most = options_.micro_batch > 0 ? options_.micro_batch : std::max<std::int64_t>(1, share);
+  const std::int64_t parts = ceil_div(share, most);
+  parameters_.zero_gradients();
+  if (parts == 0) reduction_.begin();
+  for (std::int64_t i = 0; i < parts; ++i) {
+    const std::int64_t begin = mine.begin + i * most, size = std::min(most, mine.end - begin);
+    // A rank whose samples are used up computes one that does not count, where the others need its part of the loss.
+    const auto part = std::span(samples).subspan(size > 0 ? index_of(begin) : 0, size > 0 ? index_of(size) : 1);
+    torch::Tensor loss;
+    {
+      const Bf16Products bf16(options_.bf16);
+      loss = objective.loss_sum(model_, part) * ((size > 0 ? 1.0 : 0.0) / static_cast<double>(samples.size()));
+    }
+    parameters_.loss().add_(loss.detach());
+    if (i + 1 == parts) reduction_.begin();
+    loss.backward();
+  }
+  reduction_.finish();
+}
+
+void Trainer::require_equal_weights() {
+  const torch::Tensor& values = parameters_.values();
+  const auto bytes = static_cast<std::size_t>(values.numel() * values.element_size());
+  const std::uint64_t mine = hash64({static_cast<const char*>(values.data_ptr()), bytes});
+  const auto all = all_gather_values(group_, std::vector{mine}, 1);
+  for (std::size_t r = 1; r < all.size(); ++r) {
+    if (all[r] == all[0]) continue;
+    throw Error(ErrorKind::internal, fmt::format("rank {} has other weights than rank 0", r),
+                fmt::format("step {}", steps_done_),
+                "a fault of memory or network, or ranks of different programs; start again from the last checkpoint");
+  }
 }
 
 std::int64_t Trainer::stage_of(std::int64_t step) const {

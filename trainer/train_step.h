@@ -9,6 +9,7 @@
 #include "trainer/model/saber_model.h"
 #include "trainer/optimiser/adamw.h"
 #include "trainer/optimiser/flat_parameters.h"
+#include "trainer/optimiser/gradient_reduction.h"
 #include "trainer/stage.h"
 
 namespace saber {
@@ -24,15 +25,23 @@ struct StepReport {
   double learning_rate = 0;
 };
 
+struct StepOptions {
+  bool bf16 = false;                          // matrix products in bfloat16
+  std::int64_t micro_batch = 0;               // samples of a rank that one backward covers; 0: all
+  std::int64_t check_weights_every = 0;       // steps; 0: never
+  std::int64_t bucket_bytes = kBucketBytes;   // of the gradient reduction
+};
+
 class Trainer {
  public:
   // The model's parameters are moved into one buffer. The group must outlive the trainer.
-  Trainer(SaberModel model, std::vector<Stage> stages, c10d::ProcessGroup& group);
+  Trainer(SaberModel model, std::vector<Stage> stages, c10d::ProcessGroup& group, StepOptions options = {});
 
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  // One optimiser step of all ranks together. Collective. Throws on every rank alike when the loss is not finite.
+  // One optimiser step of all ranks together. Collective. Throws on every rank alike when the loss is not finite, or
+  // when the ranks' weights are no longer the same.
   StepReport step();
 
   std::int64_t steps_done() const { return steps_done_; }
@@ -48,12 +57,16 @@ class Trainer {
 
  private:
   std::int64_t stage_of(std::int64_t step) const;
+  void add_gradients(Objective& objective, const std::vector<std::int64_t>& samples);
+  void require_equal_weights();
 
   SaberModel model_;
   FlatParameters parameters_;
   AdamW optimiser_;
   std::vector<Stage> stages_;
   c10d::ProcessGroup& group_;
+  StepOptions options_;
+  GradientReduction reduction_;
   std::int64_t steps_done_ = 0;
 };
 

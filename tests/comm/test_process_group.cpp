@@ -29,8 +29,8 @@ class Collectives : public testing::TestWithParam<std::int64_t> {
     c10d::AllreduceOptions options;
     options.reduceOp = op;
     const auto work = backend_->allreduce(tensors, options);
-    EXPECT_TRUE(work->isCompleted());
     EXPECT_TRUE(work->wait());
+    EXPECT_TRUE(work->isCompleted());
     return tensor;
   }
 };
@@ -130,6 +130,29 @@ TEST_P(Collectives, ReduceScatter) {
   EXPECT_TRUE(at::equal(outputs[0], wanted));
 }
 
+TEST_P(Collectives, AllToAllOfUnevenRows) {
+  // Rank r sends s + 1 rows to rank s; each row says from whom to whom.
+  std::vector<std::int64_t> input_rows, output_rows(static_cast<std::size_t>(world_), rank_ + 1);
+  std::vector<at::Tensor> rows;
+  for (std::int64_t s = 0; s < world_; ++s) {
+    input_rows.push_back(s + 1);
+    for (std::int64_t i = 0; i <= s; ++i)
+      rows.push_back(at::tensor({static_cast<double>(rank_), static_cast<double>(s), static_cast<double>(i)}));
+  }
+  at::Tensor input = at::stack(rows), output = at::zeros({world_ * (rank_ + 1), 3}, at::kDouble);
+  input = input.to(at::kDouble);
+  backend_->alltoall_base(output, input, output_rows, input_rows, {})->wait();
+  for (std::int64_t r = 0, row = 0; r < world_; ++r) {
+    for (std::int64_t i = 0; i <= rank_; ++i, ++row) {
+      const at::Tensor wanted =
+          at::tensor({static_cast<double>(r), static_cast<double>(rank_), static_cast<double>(i)}).to(at::kDouble);
+      EXPECT_TRUE(at::equal(output[row], wanted)) << output[row];
+    }
+  }
+  input_rows[0] += 1;
+  EXPECT_THROW(backend_->alltoall_base(output, input, output_rows, input_rows, {}), Error);
+}
+
 TEST_P(Collectives, RefusesWhatItCannotCarry) {
   Tensors bf16{at::ones({2}, at::kBFloat16)};
   Tensors strided{at::ones({4, 4}).t()};
@@ -196,15 +219,16 @@ TEST_F(Group, SumsBroadcastsAndMeetsThroughC10d) {
 TEST_F(Group, GathersBytesOfAnyLength) {
   // Rank r gives 3 r bytes, so that rank 0 gives none.
   std::vector<std::uint16_t> mine(static_cast<std::size_t>(3 * rank_), static_cast<std::uint16_t>(1000 + rank_));
-  const auto all = all_gather_values(*group_, mine);
+  const auto all = all_gather_values(*group_, mine, 3 * world_);
   ASSERT_EQ(static_cast<std::int64_t>(all.size()), world_);
   for (std::int64_t r = 0; r < world_; ++r) {
     const std::vector<std::uint16_t> wanted(static_cast<std::size_t>(3 * r), static_cast<std::uint16_t>(1000 + r));
     EXPECT_EQ(all[static_cast<std::size_t>(r)], wanted);
   }
-  const auto empty = all_gather_bytes(*group_, {});
+  const auto empty = all_gather_bytes(*group_, {}, 0);
   ASSERT_EQ(static_cast<std::int64_t>(empty.size()), world_);
   for (const auto& bytes : empty) EXPECT_TRUE(bytes.empty());
+  EXPECT_THROW(all_gather_values(*group_, std::vector<double>{1, 2}, 1), Error);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "core/atomic_file.h"
 #include "core/narrow.h"
+#include "tests/data/example_set.h"
 #include "tests/data/hdf5_surgery.h"
 #include "tests/data/temporary_folder.h"
 
@@ -19,55 +20,12 @@ namespace saber {
 namespace {
 
 namespace fs = std::filesystem;
+using namespace testing_data::example_set;
 using testing_data::expect_bad_input;
 using testing_data::FloatKind;
 using testing_data::Hdf5Surgery;
 using testing_data::Storage;
 using testing_data::TemporaryFolder;
-
-constexpr std::int64_t kRows = 24;
-constexpr std::int64_t kLibrary = 18;
-constexpr std::int64_t kImageWidth = 6;
-constexpr std::int64_t kTextWidth = 5;
-
-// Numbers that float16 and bfloat16 hold exactly.
-std::vector<float> small_numbers(std::int64_t count, std::int64_t salt) {
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < count; ++i) values.push_back(static_cast<float>((i * 37 + salt) % 101 - 50) / 8.0F);
-  return values;
-}
-
-// Rows `begin` to `end` of one fixed set: 18 library rows, then 2 train, 2 validation, 2 test queries.
-EmbeddingSet rows_of_example(std::int64_t begin, std::int64_t end) {
-  const auto cut = [&](const std::vector<float>& matrix, std::int64_t width) {
-    return std::vector<float>(matrix.begin() + begin * width, matrix.begin() + end * width);
-  };
-  EmbeddingSet set;
-  set.num_rows = end - begin;
-  set.image_width = kImageWidth;
-  set.text_width = kTextWidth;
-  set.image = cut(small_numbers(kRows * kImageWidth, 1), kImageWidth);
-  set.query = cut(small_numbers(kRows * kTextWidth, 2), kTextWidth);
-  set.query_result = cut(small_numbers(kRows * kTextWidth, 3), kTextWidth);
-  set.tasks = {{"colour", "count"},
-               {"Name the colour.", "Zähle."},
-               {"Colour.", "Count."},
-               small_numbers(2 * kTextWidth, 4),
-               {0, 1}};
-  for (std::int64_t row = begin; row < end; ++row) {
-    set.id.push_back(1000 - row);
-    set.split.push_back(row < kLibrary ? Split::library : static_cast<Split>(1 + (row - kLibrary) / 2));
-    set.task.push_back(static_cast<std::int32_t>(row % 2));
-    set.text_query.push_back("What is it? " + std::to_string(row));
-    set.text_result.push_back(row == 3 ? "" : "réponse " + std::to_string(row));
-    set.image_uri.push_back("picture-" + std::to_string(row / 2) + ".png");
-  }
-  return set;
-}
-
-EmbeddingSet example() {
-  return rows_of_example(0, kRows);
-}
 
 class EmbeddingSetFile : public testing::Test {
  protected:
@@ -354,6 +312,36 @@ TEST_F(EmbeddingSetFile, PartsAreOneSet) {
   other.tasks.short_instruction[1] = "Count them.";
   write_embedding_set(parts / "part-00001.h5", other);
   expect_bad_input({"part-00001.h5 /tasks/short_instruction", "part-00000.h5"}, [&] { read_embedding_set(parts); });
+}
+
+TEST_F(EmbeddingSetFile, ARankHoldsItsShareOfTheLibrary) {
+  const EmbeddingSet whole = read_embedding_set(path_);
+  std::vector<int> holders(kRows, 0);
+  for (std::int64_t rank = 0; rank < 4; ++rank) {  // 18 library rows: 5, 5, 4, 4
+    const EmbeddingSet share = read_embedding_set(path_, {rank, 4, rank == 0});
+    EXPECT_EQ(share.fingerprint, rank == 0 ? whole.fingerprint : "") << "found by the rank that looks at all rows";
+    EXPECT_EQ(share.id, whole.id);
+    EXPECT_EQ(size_of(share.image), (rank < 2 ? 11 : 10) * kImageWidth);
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      const std::int64_t place = share.place[index_of(row)];
+      if (place < 0) continue;
+      ++holders[index_of(row)];
+      const auto expect_row = [&](const std::vector<float>& mine, const std::vector<float>& all, std::int64_t width) {
+        EXPECT_TRUE(std::equal(all.begin() + row * width, all.begin() + (row + 1) * width, mine.begin() + place * width));
+      };
+      expect_row(share.image, whole.image, kImageWidth);
+      expect_row(share.query, whole.query, kTextWidth);
+      expect_row(share.query_result, whole.query_result, kTextWidth);
+    }
+  }
+  for (std::int64_t row = 0; row < kRows; ++row)
+    EXPECT_EQ(holders[index_of(row)], row < kLibrary ? 1 : 4) << "row " << row;
+}
+
+TEST_F(EmbeddingSetFile, OneRankChecksTheRowsOfAll) {
+  Hdf5Surgery(path_).set_float("/image", 17 * kImageWidth, std::nanf(""));
+  EXPECT_NO_THROW(read_embedding_set(path_, {0, 4, false}));
+  expect_bad_input({"/image row 17", "NaN"}, [&] { read_embedding_set(path_, {0, 4, true}); });
 }
 
 TEST_F(EmbeddingSetFile, AFolderNeedsParts) {

@@ -7,6 +7,7 @@
 #include "core/narrow.h"
 #include "core/random.h"
 #include "data/embedding_set_checks.h"
+#include "data/sampling_plan.h"
 
 namespace saber::test {
 namespace {
@@ -122,6 +123,28 @@ EmbeddingSet small_set(const SmallSetSizes& sizes, std::int64_t seed) {
   add_pictures(set, sizes.picture_size, seed);
   set.fingerprint = fingerprint_of(set);
   return set;
+}
+
+EmbeddingSet share_of(const EmbeddingSet& set, std::int64_t rank, std::int64_t world_size) {
+  EmbeddingSet out = set;
+  const std::vector<std::int64_t> library = set.rows_of(Split::library);
+  const Slice mine = slice_of_rank(static_cast<std::int64_t>(library.size()), rank, world_size);
+  for (std::vector<float>* const matrix : {&out.image, &out.query, &out.query_result}) matrix->clear();
+  const auto keep = [](const std::vector<float>& from, std::int64_t row, std::int64_t width, std::vector<float>& to) {
+    to.insert(to.end(), from.begin() + row * width, from.begin() + (row + 1) * width);
+  };
+  std::int64_t item = 0, held = 0;
+  for (std::int64_t row = 0; row < set.num_rows; ++row) {
+    const bool in_library = set.split[index_of(row)] == Split::library;
+    const bool kept = !in_library || (item >= mine.begin && item < mine.end);
+    item += in_library ? 1 : 0;
+    out.place.push_back(kept ? held++ : -1);
+    if (!kept) continue;
+    keep(set.image, row, set.image_width, out.image);
+    keep(set.query, row, set.text_width, out.query);
+    keep(set.query_result, row, set.text_width, out.query_result);
+  }
+  return out;
 }
 
 ScoreTreeOrigin origin_for(const EmbeddingSet& set, std::int64_t shots) {

@@ -30,6 +30,9 @@ ScoreTree small_tree(const EmbeddingSet& set, std::int64_t shots = 3, std::int64
                      std::int64_t seed = 1);
 
 // The origin of a tree for `set`, for trees that a test builds by hand.
+// What rank `rank` holds of it when the library is sharded.
+EmbeddingSet share_of(const EmbeddingSet& set, std::int64_t rank, std::int64_t world_size);
+
 ScoreTreeOrigin origin_for(const EmbeddingSet& set, std::int64_t shots);
 
 }  // namespace saber::test

@@ -1,10 +1,23 @@
 #include "trainer/model/features.h"
 
+#include "core/error.h"
+
 namespace saber {
 namespace {
 
 torch::Tensor matrix(const std::vector<float>& values, std::int64_t width, torch::ScalarType type) {
-  return torch::tensor(at::ArrayRef<float>(values)).view({-1, width}).to(type);
+  const auto rows = static_cast<std::int64_t>(values.size()) / width;
+  return torch::from_blob(const_cast<float*>(values.data()), {rows, width}, torch::kFloat32).to(type);
+}
+
+// Neighbouring rows in order, as those of a library mostly are, are not copied.
+torch::Tensor rows_of(const torch::Tensor& matrix, const torch::Tensor& places) {
+  const std::int64_t count = places.numel();
+  if (count > 1) {
+    const auto first = places[0].item<std::int64_t>();
+    if (torch::equal(places, torch::arange(first, first + count))) return matrix.narrow(0, first, count);
+  }
+  return matrix.index_select(0, places);
 }
 
 }  // namespace
@@ -20,19 +33,27 @@ Features::Features(const EmbeddingSet& set, torch::ScalarType type)
       query_(matrix(set.query, set.text_width, type)),
       query_result_(set.query_result.empty() ? torch::Tensor() : matrix(set.query_result, set.text_width, type)),
       instruction_(matrix(set.tasks.embedding, set.text_width, type)),
-      task_(torch::tensor(at::ArrayRef<std::int32_t>(set.task)).to(torch::kInt64)) {}
+      task_(torch::tensor(at::ArrayRef<std::int32_t>(set.task)).to(torch::kInt64)),
+      place_(set.place.empty() ? torch::Tensor() : rows_tensor(set.place)) {}
+
+torch::Tensor Features::places_of(const torch::Tensor& rows) const {
+  if (!place_.defined()) return rows;
+  const torch::Tensor places = place_.index_select(0, rows);
+  ensure(places.numel() == 0 || places.min().item<std::int64_t>() >= 0, "this rank holds the rows it asks for");
+  return places;
+}
 
 QueryBatch Features::queries(std::span<const std::int64_t> rows) const {
-  const torch::Tensor index = rows_tensor(rows);
-  return {image_.index_select(0, index), query_.index_select(0, index),
+  const torch::Tensor index = rows_tensor(rows), places = places_of(index);
+  return {image_.index_select(0, places), query_.index_select(0, places),
           instruction_.index_select(0, task_.index_select(0, index))};
 }
 
 torch::Tensor Features::fuse(SaberModel& model, const torch::Tensor& rows) const {
-  const torch::Tensor flat = rows.flatten();
+  const torch::Tensor places = places_of(rows.flatten());
   std::vector<std::int64_t> shape(rows.sizes().begin(), rows.sizes().end());
   shape.push_back(model->settings().width);
-  return model->fuse(image_.index_select(0, flat), query_result_.index_select(0, flat)).view(shape);
+  return model->fuse(rows_of(image_, places), rows_of(query_result_, places)).view(shape);
 }
 
 }  // namespace saber

@@ -12,9 +12,10 @@
 
 namespace saber {
 
+// A set that holds a share of the library only has the rows of that share alone; any other row is a broken promise.
 class Features {
  public:
-  // type: kFloat32 or kFloat64.
+  // type: kFloat32 (then the set's memory is used, and must outlive the features) or kFloat64.
   Features(const EmbeddingSet& set, torch::ScalarType type);
 
   EmbeddingWidths widths() const { return {image_.size(1), query_.size(1)}; }
@@ -23,7 +24,10 @@ class Features {
   torch::Tensor fuse(SaberModel& model, const torch::Tensor& rows) const;
 
  private:
+  torch::Tensor places_of(const torch::Tensor& rows) const;
+
   torch::Tensor image_, query_, query_result_, instruction_, task_;
+  torch::Tensor place_;  // of each row in the first three; undefined: every row, in order
 };
 
 torch::Tensor rows_tensor(std::span<const std::int64_t> rows);

@@ -16,6 +16,8 @@ struct ModelSettings {
   std::int64_t blocks = 2;         // L
   std::int64_t heads = 4;          // H
   std::int64_t max_shots = 8;      // learned positions
+  std::string head = "replicated";      // replicated | sharded: who holds the library
+  std::int64_t max_logit_mib = 256;     // of one chunk of logits
 
   void declare(Schema& schema);
 };

@@ -10,8 +10,8 @@
 
 namespace saber {
 
-Imitate::Imitate(double temperature, const EmbeddingSet& set, const Features& features)
-    : temperature_(temperature), set_(set), features_(features), library_(set) {}
+Imitate::Imitate(double temperature, const EmbeddingSet& set, const Features& features, const HeadOptions& head)
+    : temperature_(temperature), set_(set), features_(features), library_(set), head_(library_, features, head) {}
 
 void Imitate::add(const TreeReader& reader) {
   const ScoreTree& tree = reader.tree();
@@ -49,30 +49,30 @@ std::vector<std::vector<std::int64_t>> Imitate::groups() const {
 
 torch::Tensor Imitate::loss_sum(SaberModel& model, std::span<const std::int64_t> units) const {
   const auto batch = static_cast<std::int64_t>(units.size());
-  const std::int64_t length = size_of(sequences_[index_of(units[0])].rows), keys_count = library_.size() + 1;
-  std::vector<std::int64_t> queries, rows;
-  torch::Tensor target = torch::full({batch, length + 1}, keys_count - 1, torch::kInt64);  // [EOS] is the last key
-  torch::Tensor used = torch::zeros({batch, length + 1, keys_count}, torch::kBool);
+  const std::int64_t length = size_of(sequences_[index_of(units[0])].rows);
+  std::vector<std::int64_t> queries, items, targets;
+  std::vector<std::vector<std::int64_t>> used;  // before each position
   torch::Tensor weight = torch::empty({batch, 1}, torch::kFloat64);
-  auto targets = target.accessor<std::int64_t, 2>();
-  auto in_prefix = used.accessor<bool, 3>();
   for (std::int64_t b = 0; b < batch; ++b) {
     const Sequence& sequence = sequences_[index_of(units[index_of(b)])];
     ensure(size_of(sequence.rows) == length, "an imitate batch holds sequences of one length");
     queries.push_back(sequence.query);
-    rows.insert(rows.end(), sequence.rows.begin(), sequence.rows.end());
     weight[b][0] = sequence.weight;
-    for (std::int64_t i = 0; i < length; ++i) {
-      const std::int64_t item = library_.item_of(sequence.rows[index_of(i)]);
-      targets[b][i] = item;
-      for (std::int64_t later = i + 1; later <= length; ++later) in_prefix[b][later][item] = true;
+    std::vector<std::int64_t> prefix;
+    for (const std::int64_t row : sequence.rows) {
+      targets.push_back(library_.item_of(row));
+      used.push_back(prefix);
+      prefix.push_back(targets.back());
     }
+    targets.push_back(library_.size());  // [EOS] is the last key
+    used.push_back(prefix);
+    items.insert(items.end(), prefix.begin(), prefix.end());
   }
-  const torch::Tensor shots = features_.fuse(model, rows_tensor(rows).view({batch, length}));
-  const torch::Tensor keys =
-      torch::cat({features_.fuse(model, rows_tensor(library_.rows())), model->end_key().unsqueeze(0)});
-  const torch::Tensor logits = torch::matmul(model(features_.queries(queries), shots), keys.t());
-  const torch::Tensor log_p = logits.masked_fill(used, -1e30).log_softmax(2).gather(2, target.unsqueeze(2)).squeeze(2);
+  const torch::Tensor keys = head_.keys(model);
+  const torch::Tensor shots = head_.items(model, rows_tensor(items), keys).view({batch, length, keys.size(1)});
+  const torch::Tensor z = model(features_.queries(queries), shots).flatten(0, 1);
+  const SoftmaxRows rows{rows_tensor(targets), padded_rows(used)};
+  const torch::Tensor log_p = head_.log_softmax(model, z, keys, rows, /*with_end=*/true).view({batch, length + 1});
   return -(log_p.mean(1, /*keepdim=*/true) * weight.to(log_p.scalar_type())).sum();
 }
 

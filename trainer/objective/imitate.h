@@ -5,18 +5,19 @@
 #include "trainer/model/features.h"
 #include "trainer/objective/objective.h"
 #include "trainer/objective/tree_reader.h"
-#include "trainer/search/library.h"
+#include "trainer/search/library_head.h"
 
 namespace saber {
 
 class Imitate : public Objective {
  public:
   // temperature > 0: the sequences of a query are weighted by softmax(reward / temperature), times their number.
-  Imitate(double temperature, const EmbeddingSet& set, const Features& features);
+  Imitate(double temperature, const EmbeddingSet& set, const Features& features, const HeadOptions& head = {});
   void add(const TreeReader& reader);
 
   std::int64_t num_units() const override { return static_cast<std::int64_t>(sequences_.size()); }
   std::vector<std::vector<std::int64_t>> groups() const override;  // by length
+  bool collective_loss() const override { return head_.sharded(); }
   torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> units) const override;
   std::string sample_name(std::int64_t unit) const override;
   std::string fingerprint() const override;
@@ -32,6 +33,7 @@ class Imitate : public Objective {
   const EmbeddingSet& set_;
   const Features& features_;
   Library library_;
+  LibraryHead head_;
   std::vector<Sequence> sequences_;
 };
 

@@ -1,16 +1,18 @@
 #include "trainer/objective/listwise.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "core/hash.h"
 #include "core/narrow.h"
+#include "trainer/model/precision.h"
 #include "trainer/objective/sample_name.h"
 
 namespace saber {
 
-Listwise::Listwise(double temperature, const EmbeddingSet& set, const Features& features)
-    : temperature_(temperature), set_(set), features_(features) {}
+Listwise::Listwise(double temperature, const EmbeddingSet& set, const Features& features, const HeadOptions& head)
+    : temperature_(temperature), set_(set), features_(features), library_(set), head_(library_, features, head) {}
 
 void Listwise::add(const TreeReader& reader) {
   const ScoreTree& tree = reader.tree();
@@ -45,20 +47,23 @@ torch::Tensor Listwise::loss_sum(SaberModel& model, std::span<const std::int64_t
   for (const std::int64_t unit : units) width = std::max(width, size_of(nodes_[index_of(unit)].children));
 
   // Shorter lists are padded with library rows that the softmax then leaves out.
-  std::vector<std::int64_t> queries, prefix, children(index_of(batch * width), nodes_[index_of(units[0])].children[0]);
+  const std::int64_t filler = library_.item_of(nodes_[index_of(units[0])].children[0]);
+  std::vector<std::int64_t> queries, prefix, children(index_of(batch * width), filler);
+  const auto item_of = [&](std::int64_t row) { return library_.item_of(row); };
   torch::Tensor rewards = torch::full({batch, width}, -std::numeric_limits<double>::infinity(), torch::kFloat64);
   for (std::int64_t b = 0; b < batch; ++b) {
     const Node& node = nodes_[index_of(units[index_of(b)])];
     ensure(size_of(node.prefix) == depth, "a listwise batch holds nodes of one depth");
     queries.push_back(node.query);
-    prefix.insert(prefix.end(), node.prefix.begin(), node.prefix.end());
-    std::copy(node.children.begin(), node.children.end(), children.begin() + b * width);
+    std::transform(node.prefix.begin(), node.prefix.end(), std::back_inserter(prefix), item_of);
+    std::transform(node.children.begin(), node.children.end(), children.begin() + b * width, item_of);
     std::copy(node.rewards.begin(), node.rewards.end(), rewards.data_ptr<double>() + b * width);
   }
-  const torch::Tensor shots = features_.fuse(model, rows_tensor(prefix).view({batch, depth}));
-  const torch::Tensor keys = features_.fuse(model, rows_tensor(children).view({batch, width}));
+  const torch::Tensor e = head_.items(model, torch::cat({rows_tensor(prefix), rows_tensor(children)}));
+  const torch::Tensor shots = e.narrow(0, 0, batch * depth).view({batch, depth, e.size(1)});
+  const torch::Tensor keys = e.narrow(0, batch * depth, batch * width).view({batch, width, e.size(1)});
   const torch::Tensor z = model(features_.queries(queries), shots).select(1, depth);
-  const torch::Tensor logits = torch::matmul(keys, z.unsqueeze(2)).squeeze(2);
+  const torch::Tensor logits = full_precision(torch::matmul(keys, z.unsqueeze(2)).squeeze(2));
   const torch::Tensor padding = rewards.isinf();
   const torch::Tensor target = (rewards / temperature_).softmax(1).to(logits.scalar_type());
   const torch::Tensor log_p = logits.masked_fill(padding, -1e30).log_softmax(1).masked_fill(padding, 0);

@@ -5,16 +5,18 @@
 #include "trainer/model/features.h"
 #include "trainer/objective/objective.h"
 #include "trainer/objective/tree_reader.h"
+#include "trainer/search/library_head.h"
 
 namespace saber {
 
 class Listwise : public Objective {
  public:
-  Listwise(double temperature, const EmbeddingSet& set, const Features& features);
+  Listwise(double temperature, const EmbeddingSet& set, const Features& features, const HeadOptions& head = {});
   void add(const TreeReader& reader);
 
   std::int64_t num_units() const override { return static_cast<std::int64_t>(nodes_.size()); }
   std::vector<std::vector<std::int64_t>> groups() const override;  // by depth
+  bool collective_loss() const override { return head_.sharded(); }
   torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> units) const override;
   std::string sample_name(std::int64_t unit) const override;
   std::string fingerprint() const override;
@@ -30,6 +32,8 @@ class Listwise : public Objective {
   double temperature_;
   const EmbeddingSet& set_;
   const Features& features_;
+  Library library_;
+  LibraryHead head_;
   std::vector<Node> nodes_;
 };
 

@@ -35,6 +35,8 @@ class Objective {
   // Collective. step: of the run, from 0; units: of the global batch.
   virtual void begin_step(SaberModel& /*model*/, std::int64_t /*step*/, std::span<const std::int64_t> /*units*/,
                           c10d::ProcessGroup& /*group*/) {}
+  // Whether loss_sum and its backward pass are collective: then every rank makes both equally often.
+  virtual bool collective_loss() const { return false; }
   // Sum of the samples' losses (not their mean), with a gradient. At least one sample, all of the batch begun last.
   virtual torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> samples) const = 0;
 

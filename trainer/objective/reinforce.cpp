@@ -24,13 +24,14 @@ void ReinforceSettings::declare(Schema& schema) {
 }
 
 Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set, const Features& features,
-                     Scorer& scorer, std::uint64_t seed)
+                     Scorer& scorer, std::uint64_t seed, const HeadOptions& head)
     : settings_(settings),
       set_(set),
       features_(features),
       scorer_(scorer),
       seed_(seed),
       library_(set),
+      head_(library_, features, head),
       queries_(set.rows_of(Split::train)),
       store_(set) {
   for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id_[set.id[index_of(row)]] = row;
@@ -90,15 +91,15 @@ std::vector<DemonstrationSequence> Reinforce::sample_all(SaberModel& model, std:
   }
   const Slice mine = slice_of_rank(total, group.getRank(), group.getSize());
   std::vector<std::int64_t> items;
-  if (mine.size() > 0) {
-    const torch::Tensor keys = features_.fuse(model, rows_tensor(library_.rows()));
+  if (mine.size() > 0 || head_.sharded()) {
+    const torch::Tensor keys = head_.keys(model);
     const std::vector<Draw> part(draws.begin() + mine.begin, draws.begin() + mine.end);
     const torch::Tensor drawn =
-        sample_sequences(model, library_, features_, keys, part, {seed_, step, settings_.shots}).contiguous();
+        sample_sequences(model, head_, features_, keys, part, {seed_, step, settings_.shots}).contiguous();
     items.assign(drawn.data_ptr<std::int64_t>(), drawn.data_ptr<std::int64_t>() + drawn.numel());
   }
   std::vector<DemonstrationSequence> sequences;
-  for (const auto& of_rank : all_gather_values(group, items)) {
+  for (const auto& of_rank : all_gather_values(group, items, ceil_div(total, group.getSize()) * settings_.shots)) {
     for (std::int64_t begin = 0; begin < size_of(of_rank); begin += settings_.shots) {
       DemonstrationSequence& sequence = sequences.emplace_back();
       sequence.query = draws[sequences.size() - 1].query_row;
@@ -128,42 +129,52 @@ std::size_t Reinforce::place_of(std::int64_t sample) const {
   return index_of((found - units_.begin()) * settings_.group_size + sample % settings_.group_size);
 }
 
-torch::Tensor Reinforce::log_policy(SaberModel& model, const std::vector<std::int64_t>& queries,
-                                    const torch::Tensor& of_sequence, const torch::Tensor& items) const {
-  const std::int64_t batch = items.size(0), shots = items.size(1);
-  const torch::Tensor keys = features_.fuse(model, rows_tensor(library_.rows()));
-  const torch::Tensor prefix = keys.index_select(0, items.narrow(1, 0, shots - 1).flatten());
-  const QueryState state = model->read(features_.queries(queries)).select(of_sequence);
-  const torch::Tensor z = model->choose(state, prefix.view({batch, shots - 1, keys.size(1)}));
-  const torch::Tensor own = library_.own_pictures(set_, queries).index_select(0, of_sequence);
-  torch::Tensor unusable = own.unsqueeze(1).repeat({1, shots, 1});
-  for (std::int64_t later = 1; later < shots; ++later)
-    unusable.select(1, later).scatter_(1, items.narrow(1, 0, later), true);
-  return torch::matmul(z, keys.t()).masked_fill(unusable, -1e30).log_softmax(2);
+// The sequences of some samples, N items each.
+struct Reinforce::Chosen {
+  std::vector<std::int64_t> queries;      // rows, each once
+  std::vector<std::int64_t> of_sequence;  // its place in `queries`
+  std::vector<std::int64_t> items, prefixes;
+  std::vector<std::vector<std::int64_t>> unusable;  // at each position
+};
+
+torch::Tensor Reinforce::read(SaberModel& model, const Chosen& chosen, const torch::Tensor& keys) const {
+  const std::int64_t batch = size_of(chosen.of_sequence);
+  const torch::Tensor prefix = head_.items(model, rows_tensor(chosen.prefixes), keys);
+  const QueryState state = model->read(features_.queries(chosen.queries)).select(rows_tensor(chosen.of_sequence));
+  return model->choose(state, prefix.view({batch, settings_.shots - 1, keys.size(1)})).flatten(0, 1);
 }
 
 torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_t> samples) const {
-  std::vector<std::int64_t> queries, place_of_query, items;
+  Chosen chosen;
   torch::Tensor advantage = torch::empty({static_cast<std::int64_t>(samples.size())}, torch::kFloat64);
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const std::size_t place = place_of(samples[i]);
-    if (queries.empty() || queries.back() != sequences_[place].query) queries.push_back(sequences_[place].query);
-    place_of_query.push_back(size_of(queries) - 1);
-    for (const std::int64_t row : sequences_[place].shots) items.push_back(library_.item_of(row));
+    const DemonstrationSequence& sequence = sequences_[place];
     advantage[static_cast<std::int64_t>(i)] = advantages_.values[place];
+    if (chosen.queries.empty() || chosen.queries.back() != sequence.query) chosen.queries.push_back(sequence.query);
+    chosen.of_sequence.push_back(size_of(chosen.queries) - 1);
+    const auto own = library_.same_picture(set_, sequence.query);
+    std::vector<std::int64_t> unusable(own.begin(), own.end());
+    for (const std::int64_t row : sequence.shots) {
+      chosen.items.push_back(library_.item_of(row));
+      chosen.unusable.push_back(unusable);
+      unusable.push_back(chosen.items.back());
+    }
+    chosen.prefixes.insert(chosen.prefixes.end(), chosen.items.end() - settings_.shots, chosen.items.end() - 1);
   }
-  const torch::Tensor chosen = rows_tensor(items).view({size_of(place_of_query), settings_.shots});
-  const torch::Tensor of_sequence = rows_tensor(place_of_query);
-  const torch::Tensor log_p = log_policy(model, queries, of_sequence, chosen);
-  const torch::Tensor log_p_sequence = log_p.gather(2, chosen.unsqueeze(2)).sum({1, 2});
-  torch::Tensor loss = -(advantage.to(log_p.scalar_type()) * log_p_sequence).sum();
+  const SoftmaxRows rows{rows_tensor(chosen.items), padded_rows(chosen.unusable)};
+  const torch::Tensor keys = head_.keys(model), z = read(model, chosen, keys);
+  torch::Tensor start_z, start_keys;
   if (settings_.leash > 0) {
     const torch::NoGradGuard no_grad;
     SaberModel start = start_;
-    const torch::Tensor before = log_policy(start, queries, of_sequence, chosen);
-    const torch::AutoGradMode grad(true);
-    loss = loss + settings_.leash * (log_p.exp() * (log_p - before)).sum(2).mean(1).sum();
+    start_keys = head_.keys(start);
+    start_z = read(start, chosen, start_keys);
   }
+  const RowLogProbability policy = head_.log_softmax_and_kl(z, keys, rows, start_z, start_keys);
+  const torch::Tensor log_p = policy.log_p.view({-1, settings_.shots}).sum(1);
+  torch::Tensor loss = -(advantage.to(log_p.scalar_type()) * log_p).sum();
+  if (settings_.leash > 0) loss = loss + settings_.leash * policy.kl.view({-1, settings_.shots}).mean(1).sum();
   return loss;
 }
 

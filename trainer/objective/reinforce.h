@@ -9,7 +9,7 @@
 #include "trainer/objective/objective.h"
 #include "trainer/reward/advantage.h"
 #include "trainer/reward/reward_gather.h"
-#include "trainer/search/library.h"
+#include "trainer/search/library_head.h"
 
 namespace saber {
 
@@ -25,7 +25,7 @@ class Reinforce : public Objective {
  public:
   // Units are the train queries, by row. References must outlive the objective.
   Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set, const Features& features, Scorer& scorer,
-            std::uint64_t seed);
+            std::uint64_t seed, const HeadOptions& head = {});
 
   std::int64_t num_units() const override { return static_cast<std::int64_t>(queries_.size()); }
   std::vector<std::vector<std::int64_t>> groups() const override;  // one
@@ -35,6 +35,7 @@ class Reinforce : public Objective {
   // Samples, has scored and gathers. Throws on all ranks alike when not a single sample of the batch has a reward.
   void begin_step(SaberModel& model, std::int64_t step, std::span<const std::int64_t> units,
                   c10d::ProcessGroup& group) override;
+  bool collective_loss() const override { return head_.sharded(); }
   torch::Tensor loss_sum(SaberModel& model, std::span<const std::int64_t> samples) const override;
   std::string sample_name(std::int64_t sample) const override;
   nlohmann::ordered_json metrics() const override;
@@ -53,10 +54,9 @@ class Reinforce : public Objective {
   std::size_t place_of(std::int64_t sample) const;  // in the batch begun last
   std::vector<DemonstrationSequence> sample_all(SaberModel& model, std::int64_t step,
                                                 std::span<const std::int64_t> units, c10d::ProcessGroup& group) const;
-  // log softmax over the items that each position may choose, [n, N, K].
-  // items [n, N]: those of the sequences; queries: rows, each once; of_sequence [n]: its place in `queries`.
-  torch::Tensor log_policy(SaberModel& model, const std::vector<std::int64_t>& queries,
-                           const torch::Tensor& of_sequence, const torch::Tensor& items) const;
+  struct Chosen;
+  // What each position chooses with, [n * N, d].
+  torch::Tensor read(SaberModel& model, const Chosen& chosen, const torch::Tensor& keys) const;
 
   ReinforceSettings settings_;
   const EmbeddingSet& set_;
@@ -64,6 +64,7 @@ class Reinforce : public Objective {
   Scorer& scorer_;
   std::uint64_t seed_;
   Library library_;
+  LibraryHead head_;
   std::vector<std::int64_t> queries_;  // rows
   std::unordered_map<std::int64_t, std::int64_t> row_of_id_;
   RewardStore store_;

@@ -76,8 +76,13 @@ GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences,
     const std::optional<Score>& score = scores[index_of(i - begin)];
     if (score && std::isfinite(score->log_likelihood)) mine.push_back({i, score->log_likelihood});
   }
+  std::int64_t most = 1;  // entries of a message: the digest and the sequences of the rank that has most
+  for (std::int64_t r = 0; r < group.getSize(); ++r) {
+    const Slice of_rank = slice_of_rank(size_of(fresh.first) - 1, r, group.getSize());
+    most = std::max(most, 1 + fresh.first[index_of(of_rank.end)] - fresh.first[index_of(of_rank.begin)]);
+  }
   std::vector<std::optional<double>> rewards(fresh.sequences.size());
-  for (const auto& of_rank : all_gather_values(group, mine)) {
+  for (const auto& of_rank : all_gather_values(group, mine, most)) {
     ensure(of_rank.at(0).sequence == mine[0].sequence, "all ranks know the same rewards");
     for (std::size_t i = 1; i < of_rank.size(); ++i) rewards.at(index_of(of_rank[i].sequence)) = of_rank[i].reward;
   }

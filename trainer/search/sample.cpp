@@ -1,6 +1,8 @@
 #include "trainer/search/sample.h"
 
+#include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "core/narrow.h"
 #include "core/random.h"
@@ -8,24 +10,81 @@
 namespace saber {
 namespace {
 
-// Gumbel noise of one position, float64 [draws, K].
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+// The draws of all ranks that the shard serves; query_row -1 pads.
+std::vector<Draw> served_draws(const LibraryHead& head, const std::vector<Draw>& mine, std::int64_t longest) {
+  torch::Tensor table = torch::empty({size_of(mine), 2}, torch::kInt64);
+  for (std::int64_t i = 0; i < size_of(mine); ++i) {
+    table[i][0] = mine[index_of(i)].query_row;
+    table[i][1] = mine[index_of(i)].number;
+  }
+  const torch::Tensor all = gather_rows(head.group(), table, longest, -1).contiguous();
+  const auto values = all.accessor<std::int64_t, 2>();
+  std::vector<Draw> draws;
+  for (std::int64_t i = 0; i < all.size(0); ++i) draws.push_back({values[i][0], values[i][1]});
+  return draws;
+}
+
+// bool [draws, items of the shard]: the query's own picture.
+torch::Tensor own_pictures(const LibraryHead& head, const std::vector<Draw>& draws) {
+  const Slice shard = head.shard();
+  torch::Tensor out = torch::zeros({size_of(draws), shard.size()}, torch::kBool);
+  for (std::int64_t i = 0; i < size_of(draws); ++i) {
+    const std::int64_t row = draws[index_of(i)].query_row;
+    if (row < 0) continue;
+    for (const std::int64_t item : head.library().same_picture(head.library().set(), row)) {
+      if (item >= shard.begin && item < shard.end) out[i][item - shard.begin] = true;
+    }
+  }
+  return out;
+}
+
+// Gumbel noise of one position over items [begin, end), float64 [draws, items].
 torch::Tensor gumbel_noise(const Library& library, const std::vector<Draw>& draws, const DrawSettings& settings,
-                           std::int64_t position) {
-  torch::Tensor uniform = torch::empty({size_of(draws), library.size()}, torch::kFloat64);
+                           std::int64_t position, Slice items) {
+  torch::Tensor uniform = torch::full({size_of(draws), items.size()}, 0.5, torch::kFloat64);
   double* out = uniform.data_ptr<double>();
   for (const Draw& draw : draws) {
-    const std::int64_t query = library.set().id[index_of(draw.query_row)];
-    const RandomStream stream(settings.seed, "sample", {settings.step, query, draw.number, position});
-    for (std::int64_t item = 0; item < library.size(); ++item) {
-      *out++ = stream.uniform_at(static_cast<std::uint64_t>(library.id(item)));
+    double* const end = out + items.size();
+    if (draw.query_row >= 0) {
+      const std::int64_t query = library.set().id[index_of(draw.query_row)];
+      const RandomStream stream(settings.seed, "sample", {settings.step, query, draw.number, position});
+      for (std::int64_t item = items.begin; item < items.end; ++item)
+        out[item - items.begin] = stream.uniform_at(static_cast<std::uint64_t>(library.id(item)));
     }
+    out = end;
   }
   return uniform.log_().neg_().log_().neg_();
 }
 
+// The item of largest logit plus noise of every draw, int64 [draws]: first over the shard, then over the ranks.
+torch::Tensor best_items(const LibraryHead& head, const torch::Tensor& z, const torch::Tensor& keys,
+                         const torch::Tensor& unusable, const std::vector<Draw>& draws, const DrawSettings& settings,
+                         std::int64_t position) {
+  const std::int64_t rows = size_of(draws), items = keys.size(0);
+  const std::int64_t row_bytes = rows * static_cast<std::int64_t>(sizeof(double));
+  const std::int64_t chunk = std::max<std::int64_t>(1, head.max_logit_bytes() / std::max<std::int64_t>(1, row_bytes));
+  torch::Tensor value = torch::full({rows}, kNever, torch::kFloat64), item = torch::zeros({rows}, torch::kInt64);
+  for (std::int64_t begin = 0; begin < items; begin += chunk) {
+    const std::int64_t size = std::min(chunk, items - begin), first = head.shard().begin + begin;
+    const torch::Tensor logits = torch::matmul(z, keys.narrow(0, begin, size).t()).to(torch::kFloat64);
+    const torch::Tensor noise = gumbel_noise(head.library(), draws, settings, position, {first, first + size});
+    const auto [most, place] = (logits + noise).masked_fill_(unusable.narrow(1, begin, size), kNever).max(1);
+    const torch::Tensor better = most > value;
+    value = torch::where(better, most, value);
+    item = torch::where(better, place + first, item);
+  }
+  if (!head.sharded()) return item;
+  const std::int64_t world = head.group()->getSize();
+  const torch::Tensor values = gather_rows(head.group(), value, rows, 0).view({world, rows});
+  const torch::Tensor of_ranks = gather_rows(head.group(), item, rows, 0).view({world, rows});
+  return of_ranks.gather(0, values.argmax(0, /*keepdim=*/true)).squeeze(0);
+}
+
 }  // namespace
 
-torch::Tensor sample_sequences(SaberModel& model, const Library& library, const Features& features,
+torch::Tensor sample_sequences(SaberModel& model, const LibraryHead& head, const Features& features,
                                const torch::Tensor& keys, const std::vector<Draw>& draws,
                                const DrawSettings& settings) {
   const torch::NoGradGuard no_grad;
@@ -34,18 +93,20 @@ torch::Tensor sample_sequences(SaberModel& model, const Library& library, const 
     if (rows.empty() || rows.back() != draw.query_row) rows.push_back(draw.query_row);
     place.push_back(size_of(rows) - 1);
   }
-  const torch::Tensor of_draw = rows_tensor(place);
-  const QueryState queries = model->read(features.queries(rows)).select(of_draw);
-  torch::Tensor unusable = library.own_pictures(library.set(), rows).index_select(0, of_draw);
-  torch::Tensor shots = torch::empty({size_of(draws), 0, keys.size(1)}, keys.options());
+  const std::int64_t mine = size_of(draws), longest = largest_of_ranks(head.group(), mine);
+  const std::int64_t begin = head.sharded() ? head.group()->getRank() * longest : 0;
+  const std::vector<Draw> served = served_draws(head, draws, longest);
+  torch::Tensor unusable = own_pictures(head, served), shots = torch::empty({mine, 0, keys.size(1)}, keys.options());
+  const QueryState queries = model->read(features.queries(rows)).select(rows_tensor(place));
   std::vector<torch::Tensor> items;
   for (std::int64_t position = 0; position < settings.shots; ++position) {
-    const torch::Tensor logits = torch::matmul(model->choose(queries, shots).select(1, position), keys.t());
-    const torch::Tensor noisy = logits.to(torch::kFloat64) + gumbel_noise(library, draws, settings, position);
-    const torch::Tensor item = noisy.masked_fill(unusable, -std::numeric_limits<double>::infinity()).argmax(1);
-    items.push_back(item);
-    unusable.scatter_(1, item.unsqueeze(1), true);
-    shots = torch::cat({shots, keys.index_select(0, item).unsqueeze(1)}, 1);
+    const torch::Tensor z = gather_rows(head.group(), model->choose(queries, shots).select(1, position), longest, 0);
+    const torch::Tensor chosen = best_items(head, z, keys, unusable, served, settings, position);
+    const torch::Tensor inside = (chosen >= head.shard().begin).logical_and_(chosen < head.shard().end);
+    const torch::Tensor row = inside.nonzero().flatten();
+    unusable.index_put_({row, chosen.index_select(0, row) - head.shard().begin}, torch::ones({}, torch::kBool));
+    items.push_back(chosen.narrow(0, begin, mine));
+    shots = torch::cat({shots, head.items(model, items.back(), keys).unsqueeze(1)}, 1);
   }
   return torch::stack(items, 1);
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "trainer/model/features.h"
-#include "trainer/search/library.h"
+#include "trainer/search/library_head.h"
 
 namespace saber {
 
@@ -23,8 +23,8 @@ struct Draw {
 
 // Items [draws, shots], int64: each drawn from the softmax over what is neither chosen yet nor the query's own picture,
 // as the arg-max of logit + Gumbel noise of the stream (seed, "sample", step, query id, number, position), block = item
-// id (docs/model.md, reinforce). keys: the fused library, [K, d].
-torch::Tensor sample_sequences(SaberModel& model, const Library& library, const Features& features,
+// id (docs/model.md, reinforce). keys: head.keys(model). Collective where the head is.
+torch::Tensor sample_sequences(SaberModel& model, const LibraryHead& head, const Features& features,
                                const torch::Tensor& keys, const std::vector<Draw>& draws, const DrawSettings& settings);
 
 }  // namespace saber

@@ -23,7 +23,8 @@ struct HandSample {
 class ByHand {
  public:
   // start: weights at the beginning of the stage.
-  ByHand(const World& world, SaberModel& start) : world_(world), library_(world.set), start_(world.model()) {
+  ByHand(const World& world, SaberModel& start)
+      : world_(world), library_(world.set), head_(library_, world.features, {}), start_(world.model()) {
     copy_weights(start, start_);
   }
 
@@ -38,7 +39,7 @@ class ByHand {
         HandSample& sample = out.emplace_back();
         sample.sequence.query = query;
         const torch::Tensor items =
-            sample_sequences(model, library_, world_.features, keys, {{query, number}}, {kSeed, step, settings.shots});
+            sample_sequences(model, head_, world_.features, keys, {{query, number}}, {kSeed, step, settings.shots});
         for (std::int64_t i = 0; i < settings.shots; ++i)
           sample.sequence.shots.push_back(library_.rows()[index_of(items[0][i].item<std::int64_t>())]);
         sample.reward = reward_of(sample.sequence);
@@ -95,13 +96,14 @@ class ByHand {
 
   const World& world_;
   Library library_;
+  LibraryHead head_;
   SaberModel start_;
 };
 
 // After a stage of another kind: the optimiser starts anew, and rate, plan and leash count from the stage's start.
-TEST(ReinforceRanks, SamplesAdvantagesLossesAndGradientsEqualOneProcess) {
-  constexpr std::int64_t kBefore = 4;
-  World both({"listwise 4 steps", "reinforce 12 steps"}, torch::kFloat64),
+void expect_equal_to_one_process(bool sharded) {
+  constexpr std::int64_t kBefore = 4, kCompared = 12;
+  World both({"listwise 4 steps", "reinforce 12 steps"}, torch::kFloat64, sharded),
       world({"reinforce 12 steps"}, torch::kFloat64);
   Trainer trainer = both.trainer(both.model());
   for (std::int64_t step = 0; step < kBefore; ++step) trainer.step();
@@ -115,7 +117,7 @@ TEST(ReinforceRanks, SamplesAdvantagesLossesAndGradientsEqualOneProcess) {
   const Reinforce& reinforce = *reinforce_of(trainer.stages());
   std::set<std::vector<std::int64_t>> distinct;
   std::int64_t failed = 0, counted = 0;
-  for (std::int64_t step = 0; step < 12; ++step) {
+  for (std::int64_t step = 0; step < kCompared; ++step) {
     const StepReport report = trainer.step();
     EXPECT_EQ(report.units, reference.units(step));
     counted += reinforce.metrics().at("failed").get<std::int64_t>();
@@ -138,6 +140,14 @@ TEST(ReinforceRanks, SamplesAdvantagesLossesAndGradientsEqualOneProcess) {
   EXPECT_GT(distinct.size(), 40U);
 }
 
+TEST(ReinforceRanks, SamplesAdvantagesLossesAndGradientsEqualOneProcess) {
+  expect_equal_to_one_process(/*sharded=*/false);
+}
+
+TEST(ReinforceRanks, AShardedLibraryChangesNothing) {
+  expect_equal_to_one_process(/*sharded=*/true);
+}
+
 TEST(ReinforceRanks, NothingIsScoredTwiceAndAllRanksHoldTheSameTree) {
   World world({"reinforce 12 steps"}, torch::kFloat32);
   world.settings.sampling.shots = 1;  // 40 items: every query meets its sequences again
@@ -151,14 +161,14 @@ TEST(ReinforceRanks, NothingIsScoredTwiceAndAllRanksHoldTheSameTree) {
   }
   std::set<std::int64_t> distinct;
   std::size_t total = 0;
-  for (const auto& of_rank : all_gather_values(*world.group, scored)) {
+  for (const auto& of_rank : all_gather_values(*world.group, scored, 10'000)) {
     distinct.insert(of_rank.begin(), of_rank.end());
     total += of_rank.size();
   }
   EXPECT_EQ(distinct.size(), total);
   const ScoreTree tree = reinforce_of(trainer.stages())->tree();
   EXPECT_EQ(std::count(tree.status.begin(), tree.status.end(), NodeStatus::scored), static_cast<std::ptrdiff_t>(total));
-  const auto rewards = all_gather_values(*world.group, tree.reward);
+  const auto rewards = all_gather_values(*world.group, tree.reward, tree.size());
   for (const auto& theirs : rewards)
     EXPECT_EQ(std::memcmp(theirs.data(), tree.reward.data(), tree.reward.size() * sizeof(double)), 0);
 }

@@ -76,9 +76,9 @@ class RewardGather : public testing::Test {
       const bool right = std::isnan(gathered.rewards[i]) || gathered.rewards[i] == right_reward(sequences_[i]);
       EXPECT_TRUE(right) << gathered.rewards[i];
     }
-    for (const auto& theirs : all_gather_values(*group_, gathered.rewards))
+    for (const auto& theirs : all_gather_values(*group_, gathered.rewards, size_of(gathered.rewards)))
       EXPECT_EQ(std::memcmp(theirs.data(), gathered.rewards.data(), theirs.size() * sizeof(double)), 0);
-    const auto counts = all_gather_values(*group_, std::vector<std::int64_t>{gathered.asked, gathered.failed});
+    const auto counts = all_gather_values(*group_, std::vector<std::int64_t>{gathered.asked, gathered.failed}, 2);
     for (const auto& theirs : counts) EXPECT_EQ(theirs, counts[0]);
   }
   static std::int64_t num_failed(const GatheredRewards& gathered) {
@@ -101,7 +101,7 @@ TEST_F(RewardGather, EverySequenceIsScoredOnceByOneRank) {
   for (const DemonstrationSequence& sequence : scorer.asked) mine.push_back(sequence.query);
   std::map<std::int64_t, int> ranks_of_query;
   std::size_t total = 0;
-  for (const auto& of_rank : all_gather_values(*group_, mine)) {
+  for (const auto& of_rank : all_gather_values(*group_, mine, size_of(sequences_))) {
     total += of_rank.size();
     for (const std::int64_t query : std::set<std::int64_t>(of_rank.begin(), of_rank.end())) ++ranks_of_query[query];
   }

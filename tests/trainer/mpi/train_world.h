@@ -25,7 +25,7 @@ namespace saber::test {
 using Units = std::vector<std::int64_t>;
 
 inline constexpr std::uint64_t kSeed = 5;
-inline constexpr std::int64_t kSteps = 50;
+inline constexpr std::int64_t kSteps = 100;
 
 // Stages as in "listwise 20 epochs"; the same learning settings for all.
 inline TrainSettings settings_for(const std::vector<std::string>& stages) {
@@ -53,15 +53,24 @@ inline std::optional<double> reward_of(const DemonstrationSequence& sequence) {
 struct World {
   torch::ScalarType type;
   TrainSettings settings;
-  EmbeddingSet set = test::small_set();
+  EmbeddingSet set;
   std::vector<ScoreTree> trees = {test::small_tree(set)};
   std::vector<std::string> places = {"tree"};
   Features features;
   test::FakeScorer scorer{reward_of};
+  StepOptions options;
+  HeadOptions head;
   ProcessGroupPtr group = make_process_group(mpi_world(), {"mpi"});
 
-  World(const std::vector<std::string>& stages, torch::ScalarType scalar_type)
-      : type(scalar_type), settings(settings_for(stages)), features(set, scalar_type) {}
+  // sharded: this rank holds its share of the library only, and logits come in chunks of a few items.
+  World(const std::vector<std::string>& stages, torch::ScalarType scalar_type, bool sharded = false)
+      : type(scalar_type),
+        settings(settings_for(stages)),
+        set(sharded ? test::share_of(test::small_set(), mpi_world().rank(), mpi_world().world_size())
+                    : test::small_set()),
+        features(set, scalar_type) {
+    if (sharded) head = {group.get(), 2000};
+  }
   SaberModel model(std::uint64_t seed = kSeed) const {
     ModelSettings model_settings;
     model_settings.width = 16;
@@ -69,8 +78,8 @@ struct World {
     out->to(type);
     return out;
   }
-  std::vector<Stage> stages() { return make_stages(settings, kSeed, {set, features, trees, places, &scorer}); }
-  Trainer trainer(SaberModel model) { return {std::move(model), stages(), *group}; }
+  std::vector<Stage> stages() { return make_stages(settings, kSeed, {set, features, trees, places, &scorer, head}); }
+  Trainer trainer(SaberModel model) { return {std::move(model), stages(), *group, options}; }
 };
 
 class Reference {

@@ -21,13 +21,14 @@ class SampleTest : public testing::Test {
       : set_(test::small_set()),
         features_(set_, torch::kFloat64),
         library_(set_),
+        head_(library_, features_, {}),
         model_(test::small_model(features_.widths(), torch::kFloat64)) {
     test::randomise(*model_, 1, 0.2);
     const torch::NoGradGuard no_grad;
     keys_ = features_.fuse(model_, rows_tensor(library_.rows()));
   }
   torch::Tensor sample(const std::vector<Draw>& draws, const DrawSettings& settings) {
-    return sample_sequences(model_, library_, features_, keys_, draws, settings);
+    return sample_sequences(model_, head_, features_, keys_, draws, settings);
   }
   std::vector<Draw> draws(std::int64_t count) const {
     std::vector<Draw> out;
@@ -40,6 +41,7 @@ class SampleTest : public testing::Test {
   EmbeddingSet set_;
   Features features_;
   Library library_;
+  LibraryHead head_;
   SaberModel model_;
   torch::Tensor keys_;
 };

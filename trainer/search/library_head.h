@@ -1,0 +1,60 @@
+// The library as the softmax sees it: replicated (every rank holds all items) or sharded (each rank holds and fuses
+// K / W of them, and the ranks work together). The two give the same numbers up to rounding.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/process_group.h"
+#include "trainer/model/features.h"
+#include "trainer/search/library.h"
+#include "trainer/search/shard_softmax.h"
+
+namespace saber {
+
+struct HeadOptions {
+  c10d::ProcessGroup* group = nullptr;                       // null: replicated
+  std::int64_t max_logit_bytes = std::int64_t{256} << 20;    // of one chunk of logits
+};
+
+class LibraryHead {
+ public:
+  // References must outlive the head.
+  LibraryHead(const Library& library, const Features& features, const HeadOptions& options);
+
+  // Whether every call below is collective, and every backward pass through its result.
+  bool sharded() const { return options_.group != nullptr; }
+  c10d::ProcessGroup* group() const { return options_.group; }
+  const Library& library() const { return library_; }
+  Slice shard() const { return shard_; }  // items of this rank
+
+  // e of the items of this rank's shard [K_r, d]. Not collective.
+  torch::Tensor keys(SaberModel& model) const;
+  // e of any items, int64 [n] -> [n, d], with a gradient. keys: of keys(model), if they are there anyway.
+  torch::Tensor items(SaberModel& model, const torch::Tensor& items, const torch::Tensor& keys = {}) const;
+
+  // log softmax at the targets (shard_softmax.h). keys: of keys(model). with_end: [EOS] is item K.
+  torch::Tensor log_softmax(SaberModel& model, const torch::Tensor& z, const torch::Tensor& keys,
+                            const SoftmaxRows& rows, bool with_end) const;
+  // The same without [EOS], beside KL(policy, reference).
+  RowLogProbability log_softmax_and_kl(const torch::Tensor& z, const torch::Tensor& keys, const SoftmaxRows& rows,
+                                       const torch::Tensor& reference_z, const torch::Tensor& reference_keys) const;
+
+  std::int64_t max_logit_bytes() const { return options_.max_logit_bytes; }
+
+ private:
+  torch::Tensor own_items(SaberModel& model, const torch::Tensor& items, const torch::Tensor& keys) const;
+
+  const Library& library_;
+  const Features& features_;
+  HeadOptions options_;
+  Slice shard_;
+};
+
+// int64 [rows, longest], each row's items, padded with -1.
+torch::Tensor padded_rows(const std::vector<std::vector<std::int64_t>>& rows);
+
+}  // namespace saber
