@@ -118,7 +118,8 @@ class Testbed:
                               cwd=cwd or saber_test.work, env=saber_test.environment(env), timeout=timeout, text=True,
                               stdin=subprocess.DEVNULL, capture_output=True)
         if done.returncode != 0:
-            raise AssertionError(f"wanted status 0: {Result(shlex.join(map(str, command)), done.returncode, done.stdout, done.stderr)}")
+            said = Result(shlex.join(map(str, command)), done.returncode, done.stdout, done.stderr)
+            raise AssertionError(f"wanted status 0: {said}")
         return done.stdout
 
     def wait_for_job(self, job, timeout=60):
