@@ -83,7 +83,10 @@ class Hosts(unittest.TestCase):
         testbed = self.hosts(2)
         started = testbed.start({"n1": 2, "n2": 2}, ["train", "--set", "train.stage=listwise"])
         result = started.wait()
-        self.assertEqual((result.status, started.statuses()), (2, dict.fromkeys(range(4), 2)), result)
+        self.assertEqual(result.status, 2, result)
+        # mpirun may kill ranks that are about to leave once one has left with status 2.
+        self.assertIn(2, started.statuses().values(), result)
+        self.assertEqual(started.wait_for_ranks({0, 1, 2, 3}, timeout=20), set(), "no rank stays")
         self.assertEqual(len(result.lines("error")), 1, result)
         self.assertIn("unknown setting 'train.stage'", result.lines("error")[0])
 

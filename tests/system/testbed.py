@@ -9,7 +9,7 @@ A run over three hosts, one of which loses its network:
     hosts.link_down("n3")
     left = started.wait_for_ranks({0, 1}, timeout=60)   # ranks of these that still run; mpirun itself may hang for minutes
     started.end()                                       # kill -9 of all that is left, on all hosts
-    started.statuses()                                  # {0: 1, 1: 1}: exit status of each rank that ended by itself
+    started.statuses()                                  # such as {0: 1, 1: 1}: exit status by rank, see there
     started.rank_output(0, "stderr")                    # what a rank wrote, whether or not mpirun still passed it on
 
 Ranks are dealt to the hosts in the order given. `down` ends everything; should the test itself be killed, the testbed
@@ -153,8 +153,9 @@ class HostsRun:
         self.folder = saber_test.work / f"hosts-run-{next(numbers)}"
         self.folder.mkdir()
         # Each rank leaves its exit status in a file: mpirun, which may hang, is not needed to learn it.
-        recorded = ["sh", "-c", 'folder=$1; shift; "$@"; status=$?; echo $status >"$folder/status-$OMPI_COMM_WORLD_RANK"; '
-                    "exit $status", "sh", self.folder]
+        script = ('trap : TERM; folder=$1; shift; "$@"; status=$?; '
+                  'echo $status >"$folder/status-$OMPI_COMM_WORLD_RANK"; exit $status')
+        recorded = ["sh", "-c", script, "sh", self.folder]
         placed = ["-n", sum(ranks.values()), "-host", ",".join(f"{host}:{count}" for host, count in ranks.items())]
         self.command = [str(part) for part in (
             SCRIPTS / "mpirun", testbed.folder, *placed, "--output-filename", self.folder / "ranks", *options,
@@ -196,7 +197,10 @@ class HostsRun:
         return left
 
     def statuses(self):
-        """Exit status of each rank that has ended, by rank (128 + signal when a signal ended it)."""
+        """Exit status of each rank that has ended, by rank (128 + signal when a signal ended it).
+
+        A rank may be missing: when one leaves with another status than 0, mpirun kills those that have not left yet.
+        """
         return {int(path.name.removeprefix("status-")): int(path.read_text())
                 for path in self.folder.glob("status-*") if path.read_text().strip()}
 
