@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -161,6 +162,22 @@ void MpiSession::on_all(const std::function<void()>& work) const {
 void MpiSession::barrier() const {
   const Operations::Wait wait(operations_, operations_.begin("barrier"));
   SABER_MPI(MPI_Barrier(MPI_COMM_WORLD));
+}
+
+std::vector<std::string> MpiSession::all_gather(const std::string& mine) const {
+  const Operations::Wait wait(operations_, operations_.begin("all-gather of texts"));
+  const int length = narrow<int>(size_of(mine));
+  std::vector<int> lengths(index_of(world_size_)), starts(index_of(world_size_));
+  SABER_MPI(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, MPI_COMM_WORLD));
+  std::exclusive_scan(lengths.begin(), lengths.end(), starts.begin(), 0);
+  std::string joined(index_of(starts.back() + lengths.back()), '\0');
+  SABER_MPI(MPI_Allgatherv(mine.data(), length, MPI_CHAR, joined.data(), lengths.data(), starts.data(), MPI_CHAR,
+                           MPI_COMM_WORLD));
+  std::vector<std::string> out;
+  for (std::size_t r = 0; r < lengths.size(); ++r) {
+    out.push_back(joined.substr(index_of(starts[r]), index_of(lengths[r])));
+  }
+  return out;
 }
 
 void MpiSession::abort(int exit_status) const {

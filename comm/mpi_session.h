@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "comm/operations.h"
 
@@ -36,6 +37,8 @@ class MpiSession {
   // AgreedError. Collective.
   void on_all(const std::function<void()>& work) const;
   void barrier() const;
+  // Every rank's text, of any length, in rank order. Collective.
+  std::vector<std::string> all_gather(const std::string& mine) const;
 
   // Ends all ranks at once, for errors that the other ranks cannot know of. Never returns.
   [[noreturn]] void abort(int exit_status) const;

@@ -12,6 +12,10 @@ namespace saber {
 void CommSettings::declare(Schema& schema) {
   schema.choice(backend, "comm.backend", "auto", {"auto", "mpi", "nccl"},
                 "what carries tensors between ranks: mpi for tensors on the CPU, nccl for GPUs, auto picks by device");
+  schema.text(
+      interface, "comm.interface", "",
+      "network interface (eth0) or address of rank 0 over which the ranks of an NCCL group find each other, and "
+      "for NCCL's sockets; empty: the address of rank 0's host name, or loopback on one host");
   schema.integer(first_deadline_s, "comm.first_deadline_s", first_deadline_s, 1, 86400 * 365, "s",
                  "a rank that waits longer for others before the first step is done names them and ends, status 3");
   schema.integer(deadline_s, "comm.deadline_s", deadline_s, 1, 86400 * 365, "s",
@@ -21,11 +25,15 @@ void CommSettings::declare(Schema& schema) {
 }
 
 ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings) {
-  const bool nccl = settings.backend == "nccl";
-  const auto backend = nccl ? make_nccl_backend(session) : make_mpi_backend(session);
   auto group = c10::make_intrusive<c10d::ProcessGroup>(session.rank(), session.world_size());
-  const auto type = nccl ? c10d::ProcessGroup::BackendType::NCCL : c10d::ProcessGroup::BackendType::CUSTOM;
-  group->setBackend(nccl ? c10::DeviceType::CUDA : c10::DeviceType::CPU, type, backend);
+  if (settings.backend == "nccl") {
+    const auto nccl = make_nccl_backend(session, {.interface = settings.interface,
+                                                     .first_timeout = std::chrono::seconds(settings.first_deadline_s),
+                                                     .timeout = std::chrono::seconds(settings.deadline_s)});
+    group->setBoundDeviceId(nccl->getBoundDeviceId());  // first, since setBackend hands the group's device on
+    group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, nccl);
+  }
+  group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::CUSTOM, make_mpi_backend(session));
   return group;
 }
 

@@ -16,15 +16,18 @@ namespace saber {
 using ProcessGroupPtr = c10::intrusive_ptr<c10d::ProcessGroup>;
 
 struct CommSettings {
-  std::string backend = "auto";           // comm.backend: auto | mpi | nccl; auto is mpi where tensors are on the CPU
-  std::int64_t first_deadline_s = 1800;   // comm.first_deadline_s
-  std::int64_t deadline_s = 600;          // comm.deadline_s
-  bool check_order = false;               // comm.check_order
+  std::string backend = "auto";          // comm.backend: auto | mpi | nccl; auto is mpi where tensors are on the CPU
+  std::string interface = {};            // comm.interface: see comm/network_interface.h
+  std::int64_t first_deadline_s = 1800;  // comm.first_deadline_s
+  std::int64_t deadline_s = 600;         // comm.deadline_s
+  bool check_order = false;              // comm.check_order
 
   void declare(Schema& schema);
 };
 
-// Throws not_available, with what to do, when the backend is not part of this build.
+// Collective. Tensors on the CPU go over MPI, with the backend nccl those on this rank's GPU (getBoundDeviceId()) over
+// NCCL. Throws not_available, with what to do, when the backend is not part of this build or there is not one GPU for
+// each rank.
 ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings);
 
 // Sums `tensor` (contiguous) over all ranks in place; the order of summation is fixed for a given world size and tensor

@@ -94,6 +94,14 @@ TEST(MpiSession, EachFailingRankKeepsItsOwnErrorAndTheSameOneIsReportedOnce) {
   EXPECT_EQ(same.reported_elsewhere(), rank != 0);
 }
 
+TEST(MpiSession, GathersTextsOfAnyLength) {
+  const auto text_of = [](int rank) { return std::string(static_cast<std::size_t>(5 * rank), 'a') + '\0'; };
+  const std::vector<std::string> all = mpi_world().all_gather(text_of(mpi_world().rank()));
+  ASSERT_EQ(static_cast<int>(all.size()), mpi_world().world_size());
+  for (int r = 0; r < mpi_world().world_size(); ++r) EXPECT_EQ(all[static_cast<std::size_t>(r)], text_of(r));
+  for (const std::string& text : mpi_world().all_gather("")) EXPECT_EQ(text, "");
+}
+
 TEST(MpiSession, WorkWithoutErrorGoesOn) {
   int calls = 0;
   mpi_world().on_all([&] { ++calls; });

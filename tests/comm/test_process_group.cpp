@@ -1,6 +1,7 @@
 #include "comm/process_group.h"
 
 #include <gtest/gtest.h>
+#include <torch/cuda.h>
 
 #include <cmath>
 #include <cstdint>
@@ -186,7 +187,8 @@ class Group : public testing::Test {
   const ProcessGroupPtr group_ = make_process_group(mpi_world(), {"auto"});
 };
 
-TEST_F(Group, NcclIsRefusedWithAHint) {
+TEST_F(Group, NcclWithoutAGpuIsRefusedWithAHint) {
+  if (torch::cuda::device_count() > 0) GTEST_SKIP() << "this machine has a GPU";
   try {
     make_process_group(mpi_world(), {"nccl"});
     FAIL() << "no error";
@@ -203,6 +205,9 @@ TEST_F(Group, SettingsOfferThreeBackends) {
   EXPECT_EQ(settings.backend, "auto");
   schema.assign("comm.backend=mpi");
   EXPECT_EQ(settings.backend, "mpi");
+  EXPECT_EQ(settings.interface, "");
+  schema.assign("comm.interface=eth0");
+  EXPECT_EQ(settings.interface, "eth0");
   EXPECT_THROW(schema.assign("comm.backend=gloo"), Error);
 }
 

@@ -18,7 +18,7 @@ MAX_LINES = 400
 SOURCE_ENDINGS = (".cpp", ".h", ".cu", ".cuh")
 SKIPPED_FOLDERS = {"build", "runs", "node_modules", "__pycache__"}
 
-# A header's name, or its first folder, and the only files that may include it. The precompiled header and the tests
+# A header's name, its first folder or a pattern, and the only files that may include it. The precompiled header and the tests
 # of a home may include what they are about.
 HOMES = {
     "mpi.h": ["comm/mpi_*"],
@@ -29,6 +29,10 @@ HOMES = {
     "png.h": ["data/png.cpp"],
     "xxhash.h": ["core/hash.cpp"],
     "CLI/": ["launch/command_line.cpp"],
+    "cuda*": ["comm/nccl_group.cpp"],
+    "nccl*": ["comm/nccl_group.cpp"],
+    "*/cuda/*": ["comm/nccl_group.cpp"],
+    "*/ProcessGroupNCCL.hpp": ["comm/nccl_group.cpp"],
 }
 # LibTorch, and the folders that stay free of it.
 TORCH = ("torch/", "ATen/", "c10/", "c10d/", "caffe2/")
@@ -68,7 +72,8 @@ def check_include(path, header):
     if header.startswith(TORCH) and matches(path, WITHOUT_TORCH):
         return f"includes {header}, but {folder}/ stays free of LibTorch"
     for name, homes in HOMES.items():
-        if (header == name or (name.endswith("/") and header.startswith(name))) and not matches(path, homes):
+        pattern = name + "*" if name.endswith("/") else name
+        if fnmatch.fnmatchcase(header, pattern) and not matches(path, homes):
             return f"includes {header}, whose home is {' and '.join(homes)}"
     return None
 
@@ -130,6 +135,14 @@ CASES = [
     ("data/score_journal.cpp", "#include <xxhash.h>\n", "whose home is core/hash.cpp"),
     ("launch/command_line.cpp", "#include <CLI/CLI.hpp>\n", ""),
     ("launch/main.cpp", "#include <CLI/CLI.hpp>\n", "whose home is launch/command_line.cpp"),
+    ("comm/nccl_group.cpp", "#include <ATen/cuda/CUDAContext.h>\n#include <cuda_runtime_api.h>\n#include <nccl.h>\n", ""),
+    ("comm/nccl_group.cpp", "#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>\n", ""),
+    ("comm/nccl_group.h", "#include <nccl.h>\n", "whose home is comm/nccl_group.cpp"),
+    ("comm/process_group.cpp", "#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>\n", "whose home is comm/nccl_group.cpp"),
+    ("trainer/a.cpp", "#include <cuda.h>\n", "whose home is comm/nccl_group.cpp"),
+    ("trainer/a.cpp", "#include <cuda_runtime_api.h>\n", "whose home is comm/nccl_group.cpp"),
+    ("trainer/a.cpp", "#include <c10/cuda/CUDAGuard.h>\n", "whose home is comm/nccl_group.cpp"),
+    ("trainer/a.cpp", "#include <torch/cuda.h>\n#include \"comm/nccl_group.h\"\n", ""),
     ("core/a.cpp", "#include <torch/torch.h>\n", "stays free of LibTorch"),
     ("data/a.cpp", "#include <ATen/ATen.h>\n", "stays free of LibTorch"),
     ("data/a.cpp", "#include <c10/util/Half.h>\n", "stays free of LibTorch"),
