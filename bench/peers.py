@@ -27,7 +27,8 @@ def program(name):
 
 def python(script):
     """The command of a Python side; ends with a message where PyTorch does not import."""
-    test = subprocess.run([PYTHON, "-c", "import torch, torch._dynamo, safetensors.torch"], capture_output=True, text=True)
+    imports = "import torch, torch._dynamo, safetensors.torch"
+    test = subprocess.run([PYTHON, "-c", imports], capture_output=True, text=True)
     if test.returncode != 0:
         reason = (test.stderr.strip().splitlines() or ["no message"])[-1]
         fail(f"PyTorch does not import in .venv ({reason}); tools/setup --bench installs all that it needs")
