@@ -17,17 +17,6 @@ namespace {
 constexpr int kRounds = 5;
 constexpr std::int64_t kQueries = 12;  // per rank and round
 
-// Floating-point operations per second of one rank, while the others do the same.
-double matmul_rate(const MpiSession& session) {
-  const torch::Tensor a = torch::randn({640, 512}), b = torch::randn({512, 512});
-  std::vector<double> rates;
-  for (int i = 0; i < 30; ++i) {
-    session.barrier();
-    rates.push_back(2.0 * 640 * 512 * 512 / seconds_of([&] { at::mm(a, b); }));
-  }
-  return median(rates);
-}
-
 // Multiply-adds of one candidate in `extend`, times two: five new tokens in all blocks, in the last one only keys and
 // values of all five and the rest of one; attention and softmax are left out (below 3 %).
 double flops_per_evaluation() {
@@ -61,7 +50,7 @@ void run(const MpiSession& session, const Settings& settings) {
     with.push_back(evaluations_per_second(reusing));
     without.push_back(evaluations_per_second(plain));
   }
-  const double ranks = session.world_size(), rate = matmul_rate(session);
+  const double ranks = session.world_size(), rate = matmul_rate(640, [&] { session.barrier(); });
   if (!session.is_root()) return;
   fmt::print("{} ranks, medians of {} rounds, {} queries each\n", session.world_size(), kRounds,
              kQueries * session.world_size());

@@ -15,13 +15,6 @@ namespace {
 constexpr int kRounds = 5;
 constexpr std::int64_t kQueries = 1024;
 
-double matmul_rate() {
-  const torch::Tensor a = torch::randn({1024, 512}), b = torch::randn({512, 512});
-  std::vector<double> rates;
-  for (int i = 0; i < 30; ++i) rates.push_back(2.0 * 1024 * 512 * 512 / seconds_of([&] { at::mm(a, b); }));
-  return median(rates);
-}
-
 // Multiply-adds, times two, of one query: the guider's MLP; every token once through blocks (12 d^2), guider updates
 // (3 d^2) and masks (2 d^2); head and library softmax at every position.
 double flops_per_query(const ModelSettings& model, const EmbeddingWidths& widths, double library, double shots) {
@@ -52,7 +45,7 @@ void run(const Settings& settings) {
   }
   const auto library = static_cast<double>(set.rows_of(Split::library).size());
   const double flops = flops_per_query(settings.model, features.widths(), library, static_cast<double>(greedy.shots));
-  const double rate = matmul_rate();
+  const double rate = matmul_rate(1024);
   fmt::print("library of {:.0f}, {} shots, {} threads, medians of {} rounds of {} queries\n", library, greedy.shots,
              at::get_num_threads(), kRounds, kQueries);
   fmt::print("  greedy       {:>8.0f} queries/s\n", median(greedy_rates));

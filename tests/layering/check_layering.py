@@ -21,7 +21,7 @@ SKIPPED_FOLDERS = {"build", "runs", "node_modules", "__pycache__"}
 # A header's name, its first folder or a pattern, and the only files that may include it. The precompiled header and the tests
 # of a home may include what they are about.
 HOMES = {
-    "mpi.h": ["comm/mpi_*"],
+    "mpi.h": ["comm/mpi_*", "bench/mpi_*"],
     "hdf5.h": ["data/hdf5_*", "tests/data/hdf5_*"],
     "yaml-cpp/": ["core/config_*"],
     "ft2build.h": ["data/demo/emoji.cpp"],
@@ -125,6 +125,8 @@ CASES = [
     ("comm/mpi_a.cpp", "#include <mpi.h>\n", ""),
     ("comm/process_group.cpp", "#include <mpi.h>\n", "whose home is comm/mpi_*"),
     ("tests/comm/a.cpp", "#include <mpi.h>\n", "whose home is comm/mpi_*"),
+    ("bench/mpi_a.cpp", "#include <mpi.h>\n", ""),
+    ("bench/a.cpp", "#include <mpi.h>\n", "whose home is comm/mpi_* and bench/mpi_*"),
     ("data/hdf5_a.cpp", "#include <hdf5.h>\n", ""),
     ("data/embedding_set.cpp", "#include <hdf5.h>\n", "whose home is data/hdf5_*"),
     ("core/config_yaml.cpp", "#include <yaml-cpp/yaml.h>\n", ""),
