@@ -65,7 +65,9 @@ struct Problem {
 
 void measure(const MpiSession& session, const Problem& problem, std::int64_t steps) {
   const ProcessGroupPtr group = make_process_group(session, problem.settings.comm);
-  Trainer trainer(problem.model(), problem.stages(), *group);
+  StepOptions step_options;
+  step_options.bf16 = problem.settings.train.precision == "bf16";
+  Trainer trainer(problem.model(), problem.stages(), *group, step_options);
   for (std::int64_t i = 0; i < steps; ++i) {
     StepReport report;
     const double seconds = seconds_of([&] { report = trainer.step(); });

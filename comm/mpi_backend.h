@@ -15,8 +15,8 @@ namespace saber {
 inline constexpr std::int64_t kMpiChunkElements = std::int64_t{1} << 22;
 
 // Collective. The backend owns a duplicate of the world's communicator, must be gone before `session`, and offers
-// broadcast, allreduce, allgather, reduce_scatter, alltoall_base and barrier; c10d refuses the others. Tensors must be contiguous and
-// on the CPU. chunk_elements: from 1 to 2^28, the same on all ranks.
+// broadcast, allreduce, allgather, reduce_scatter, alltoall_base and barrier; c10d refuses the others. Tensors must be
+// contiguous and on the CPU. chunk_elements: from 1 to 2^28, the same on all ranks.
 c10::intrusive_ptr<c10d::Backend> make_mpi_backend(const MpiSession& session,
                                                    std::int64_t chunk_elements = kMpiChunkElements);
 

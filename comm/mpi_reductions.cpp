@@ -8,7 +8,7 @@
 namespace saber {
 namespace {
 
-constexpr std::size_t kMaxActive = 4;                  // chunks, bounds the scratch memory
+constexpr std::size_t kMaxActive = 4;                         // chunks, bounds the scratch memory
 constexpr std::int64_t kWholeBytes = std::int64_t{64} << 10;  // up to here each rank sends everything to every rank
 constexpr int kExchangeTag = 1, kGatherTag = 2;
 

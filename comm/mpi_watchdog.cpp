@@ -103,8 +103,8 @@ std::vector<std::string> hosts_of_all(const MpiSession& session, MPI_Comm commun
   Name mine{};
   std::strncpy(mine.data(), session.host().c_str(), mine.size() - 1);
   std::vector<Name> names(index_of(session.world_size()));
-  SABER_MPI(MPI_Allgather(mine.data(), bytes_of<Name>(), MPI_BYTE, names.data(), bytes_of<Name>(), MPI_BYTE,
-                          communicator));
+  SABER_MPI(
+      MPI_Allgather(mine.data(), bytes_of<Name>(), MPI_BYTE, names.data(), bytes_of<Name>(), MPI_BYTE, communicator));
   std::vector<std::string> hosts;
   for (const Name& name : names) hosts.emplace_back(name.data());
   return hosts;
@@ -215,9 +215,8 @@ class Watchdog::Helper {
     const double deadline = settled ? options_.deadline_s : options_.first_deadline_s;
     if (mine.waiting == 0 || mine.seconds < deadline) return;
     const Table& table = table_.value;
-    const auto rows = session_.is_root()
-                          ? suspicious()
-                          : std::vector<Sighting>(table.rows.begin(), table.rows.begin() + table.count);
+    const auto rows =
+        session_.is_root() ? suspicious() : std::vector<Sighting>(table.rows.begin(), table.rows.begin() + table.count);
     const double age = session_.is_root() ? 0.0 : seconds(Clock::now() - table_.seen);
     const Verdict verdict = verdict_of(mine, rows, age, hosts_);
     if (options_.patient && !verdict.silent) return;
@@ -251,8 +250,9 @@ Watchdog::Watchdog(const MpiSession& session, const WatchdogOptions& options) {
   int granted = MPI_THREAD_SINGLE;
   SABER_MPI(MPI_Query_thread(&granted));
   if (granted < MPI_THREAD_MULTIPLE) {
-    throw Error(ErrorKind::not_available, "this MPI allows no calls from several threads at once, which the watchdog needs",
-                "MPI", "use an MPI library that was built with MPI_THREAD_MULTIPLE");
+    throw Error(ErrorKind::not_available,
+                "this MPI allows no calls from several threads at once, which the watchdog needs", "MPI",
+                "use an MPI library that was built with MPI_THREAD_MULTIPLE");
   }
   helper_ = std::make_unique<Helper>(session, options);
 }

@@ -21,9 +21,9 @@ class Operations {
   using Clock = std::chrono::steady_clock;
 
   struct State {
-    Operation last;           // the operation that this rank waits in, or waited in last
-    bool waiting = false;     // for other ranks; else it computes
-    Clock::time_point since;  // when it began to wait, or to compute
+    Operation last;            // the operation that this rank waits in, or waited in last
+    bool waiting = false;      // for other ranks; else it computes
+    Clock::time_point since;   // when it began to wait, or to compute
     Clock::duration waited{};  // since the start, all waits together
   };
 

@@ -21,15 +21,15 @@ void CommSettings::declare(Schema& schema) {
   schema.integer(deadline_s, "comm.deadline_s", deadline_s, 1, 86400 * 365, "s",
                  "the same after the first step of train; in other commands for ranks that give no sign of life");
   schema.flag(check_order, "comm.check_order", false,
-                 "compare kind, size and type of each operation over all ranks before it starts; to find bugs");
+              "compare kind, size and type of each operation over all ranks before it starts; to find bugs");
 }
 
 ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings) {
   auto group = c10::make_intrusive<c10d::ProcessGroup>(session.rank(), session.world_size());
   if (settings.backend == "nccl") {
     const auto nccl = make_nccl_backend(session, {.interface = settings.interface,
-                                                     .first_timeout = std::chrono::seconds(settings.first_deadline_s),
-                                                     .timeout = std::chrono::seconds(settings.deadline_s)});
+                                                  .first_timeout = std::chrono::seconds(settings.first_deadline_s),
+                                                  .timeout = std::chrono::seconds(settings.deadline_s)});
     group->setBoundDeviceId(nccl->getBoundDeviceId());  // first, since setBackend hands the group's device on
     group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, nccl);
   }

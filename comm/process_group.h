@@ -37,8 +37,8 @@ void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
 // Copies rank 0's values of `tensor` (contiguous) to all ranks. Blocks.
 void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor);
 
-// Starts the sum of `tensor` (contiguous) over all ranks, in place, and returns while it goes on; its values must not be
-// touched before the Work has been waited for. All ranks start the same sums in the same order.
+// Starts the sum of `tensor` (contiguous) over all ranks, in place, and returns while it goes on; its values must not
+// be touched before the Work has been waited for. All ranks start the same sums in the same order.
 c10::intrusive_ptr<c10d::Work> start_all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
 
 // Every rank's bytes, in rank order, in one message: length and payload together. most_bytes: that a rank may give, the
@@ -48,7 +48,8 @@ std::vector<std::vector<std::byte>> all_gather_bytes(c10d::ProcessGroup& group, 
 
 // all_gather_bytes for trivially copyable values; `most` counts values.
 template <class T>
-std::vector<std::vector<T>> all_gather_values(c10d::ProcessGroup& group, const std::vector<T>& mine, std::int64_t most) {
+std::vector<std::vector<T>> all_gather_values(c10d::ProcessGroup& group, const std::vector<T>& mine,
+                                              std::int64_t most) {
   static_assert(std::is_trivially_copyable_v<T>);
   constexpr auto kBytes = static_cast<std::int64_t>(sizeof(T));
   std::vector<std::vector<T>> out;

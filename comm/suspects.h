@@ -12,8 +12,8 @@ namespace saber {
 // What a rank says of itself every second. Travels as bytes between ranks of one build.
 struct Heartbeat {
   std::int32_t rank = 0;
-  std::int32_t waiting = 0;     // 1: for other ranks, 0: computes
-  std::int64_t number = 0;      // of the operation that it waits in, or waited in last; 0: none yet
+  std::int32_t waiting = 0;  // 1: for other ranks, 0: computes
+  std::int64_t number = 0;   // of the operation that it waits in, or waited in last; 0: none yet
   std::int64_t bytes = 0;
   double seconds = 0;           // since it began to wait, or to compute
   double seconds_waited = 0;    // since the start, all waits together

@@ -38,9 +38,8 @@ class MatrixReader {
   }
   // results: only library rows count, all others are zero; parts may leave them out.
   std::vector<float> read(const std::string& name, std::int64_t width, bool results) {
-    const bool present = !results || std::any_of(parts_.begin(), parts_.end(), [](const MatrixPart& part) {
-      return part.has_results;
-    });
+    const bool present =
+        !results || std::any_of(parts_.begin(), parts_.end(), [](const MatrixPart& part) { return part.has_results; });
     fingerprint_.begin_values(narrow<std::uint64_t>(present ? set_.num_rows * width : 0));
     if (!present) return {};
     std::vector<float> out(index_of(held_ * width));

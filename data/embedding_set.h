@@ -21,8 +21,9 @@ struct TaskTable {
   std::vector<std::int32_t> question;          // [T], tasks with the same number are asked alike; default: 0..T-1
 };
 
-// Rows in file order (parts in name order). Matrices are row-major float32, L2-normalised when loaded; a rank that holds
-// a share of the library only (EmbeddingShare) leaves rows out of them, see `place`. `query_result` and `text_result` of rows that are no library rows are for rewards and evaluation only.
+// Rows in file order (parts in name order). Matrices are row-major float32, L2-normalised when loaded; a rank that
+// holds a share of the library only (EmbeddingShare) leaves rows out of them, see `place`. `query_result` and
+// `text_result` of rows that are no library rows are for rewards and evaluation only.
 struct EmbeddingSet {
   std::int64_t num_rows = 0;
   std::int64_t image_width = 0;     // D_I

@@ -5,8 +5,8 @@
 
 #include "core/error.h"
 #include "core/narrow.h"
-#include "data/embedding_set.h"
 #include "data/embedding_matrices.h"
+#include "data/embedding_set.h"
 #include "data/embedding_set_checks.h"
 #include "data/hdf5_file.h"
 

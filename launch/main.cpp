@@ -17,8 +17,8 @@
 namespace saber {
 namespace {
 
-// glibc gives blocks of a few megabytes back to the kernel after every step, only to get them again, zeroed, in the next
-// one. They stay now; larger ones, of data sets, still go back.
+// glibc gives blocks of a few megabytes back to the kernel after every step, only to get them again, zeroed, in the
+// next one. They stay now; larger ones, of data sets, still go back.
 void keep_freed_memory() {
   constexpr int kLargestKept = 32 << 20, kMostKept = 1 << 30;
   mallopt(M_MMAP_THRESHOLD, kLargestKept);

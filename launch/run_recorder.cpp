@@ -90,19 +90,21 @@ void RunRecorder::print_line(const StepReport& report) {
 }
 
 void RunRecorder::save() {
-  session_.on_root([&]() -> std::string {
-    metrics_->sync();
-    samples_->sync();
-    state_.step = trainer_.steps_done();
-    Checkpoint checkpoint;
-    checkpoint.state = state_;
-    checkpoint.config = settings_.schema.values();
-    checkpoint.model = trainer_.model_tensors();
-    checkpoint.model_metadata = {{"format", "saber-model"}, {"version", "1"}};
-    checkpoint.optimizer = trainer_.optimiser_tensors();
-    save_checkpoint(settings_.run_folder, checkpoint, settings_.train.keep);
-    return {};
-  }, "checkpoint save");
+  session_.on_root(
+      [&]() -> std::string {
+        metrics_->sync();
+        samples_->sync();
+        state_.step = trainer_.steps_done();
+        Checkpoint checkpoint;
+        checkpoint.state = state_;
+        checkpoint.config = settings_.schema.values();
+        checkpoint.model = trainer_.model_tensors();
+        checkpoint.model_metadata = {{"format", "saber-model"}, {"version", "1"}};
+        checkpoint.optimizer = trainer_.optimiser_tensors();
+        save_checkpoint(settings_.run_folder, checkpoint, settings_.train.keep);
+        return {};
+      },
+      "checkpoint save");
 }
 
 }  // namespace saber

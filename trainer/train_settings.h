@@ -32,15 +32,15 @@ struct TrainSettings {
   std::vector<std::string> scores;                // train.scores: score trees
   LearningSettings listwise, imitate, reinforce;  // train.listwise.*, ...
   double listwise_temperature = 0;                // train.listwise.temperature, of the rewards
-  double imitate_temperature = 0;     // train.imitate.temperature, 0: the sequences of a query weigh the same
-  ReinforceSettings sampling;         // train.reinforce.*
-  std::string precision;              // train.precision: float32 | float64 | bf16
-  std::int64_t micro_batch = 0;       // train.micro_batch
+  double imitate_temperature = 0;        // train.imitate.temperature, 0: the sequences of a query weigh the same
+  ReinforceSettings sampling;            // train.reinforce.*
+  std::string precision;                 // train.precision: float32 | float64 | bf16
+  std::int64_t micro_batch = 0;          // train.micro_batch
   std::int64_t check_weights_every = 0;  // train.check_weights_every
-  std::int64_t max_steps = 0;         // train.max_steps: stop after so many steps; 0: after all stages
-  std::int64_t log_every = 0;         // train.log_every
-  std::int64_t checkpoint_every = 0;  // train.checkpoint_every
-  std::int64_t keep = 0;              // train.keep_checkpoints
+  std::int64_t max_steps = 0;            // train.max_steps: stop after so many steps; 0: after all stages
+  std::int64_t log_every = 0;            // train.log_every
+  std::int64_t checkpoint_every = 0;     // train.checkpoint_every
+  std::int64_t keep = 0;                 // train.keep_checkpoints
 
   void declare(Schema& schema);
   bool has_stage(const std::string& objective) const;

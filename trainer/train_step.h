@@ -26,10 +26,10 @@ struct StepReport {
 };
 
 struct StepOptions {
-  bool bf16 = false;                          // matrix products in bfloat16
-  std::int64_t micro_batch = 0;               // samples of a rank that one backward covers; 0: all
-  std::int64_t check_weights_every = 0;       // steps; 0: never
-  std::int64_t bucket_bytes = kBucketBytes;   // of the gradient reduction
+  bool bf16 = false;                         // matrix products in bfloat16
+  std::int64_t micro_batch = 0;              // samples of a rank that one backward covers; 0: all
+  std::int64_t check_weights_every = 0;      // steps; 0: never
+  std::int64_t bucket_bytes = kBucketBytes;  // of the gradient reduction
 };
 
 class Trainer {

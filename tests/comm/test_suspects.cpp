@@ -29,8 +29,7 @@ TEST(Suspects, ASilentRankIsNamedWithWhatItDidLast) {
   const Verdict v = verdict({sighting(0, "all-reduce", 7, true, 60), sighting(1, "all-gather", 6, false, 1, 58.2),
                              sighting(2, "all-reduce", 7, true, 60)});
   ASSERT_EQ(v.reasons.size(), 1U);
-  EXPECT_EQ(v.reasons[0],
-            "rank 1 on n1: no heartbeat for 59 s: dead, stopped or cut off; last seen in all-gather #6");
+  EXPECT_EQ(v.reasons[0], "rank 1 on n1: no heartbeat for 59 s: dead, stopped or cut off; last seen in all-gather #6");
   EXPECT_TRUE(v.silent);
 }
 
@@ -49,8 +48,8 @@ TEST(Suspects, ARankThatWaitsElsewhereHasDiverged) {
 }
 
 TEST(Suspects, WithoutWordFromRankZeroItIsTheSuspect) {
-  const Verdict v = verdict_of(sighting(2, "broadcast", 4, true, 30).heartbeat,
-                               {sighting(1, "broadcast", 4, true, 1)}, 29, kHosts);
+  const Verdict v =
+      verdict_of(sighting(2, "broadcast", 4, true, 30).heartbeat, {sighting(1, "broadcast", 4, true, 1)}, 29, kHosts);
   ASSERT_EQ(v.reasons.size(), 1U);
   EXPECT_EQ(v.reasons[0], "rank 0 on n0: no word for 29 s: dead, stopped or cut off");
   EXPECT_TRUE(v.silent);

@@ -327,7 +327,8 @@ TEST_F(EmbeddingSetFile, ARankHoldsItsShareOfTheLibrary) {
       if (place < 0) continue;
       ++holders[index_of(row)];
       const auto expect_row = [&](const std::vector<float>& mine, const std::vector<float>& all, std::int64_t width) {
-        EXPECT_TRUE(std::equal(all.begin() + row * width, all.begin() + (row + 1) * width, mine.begin() + place * width));
+        EXPECT_TRUE(
+            std::equal(all.begin() + row * width, all.begin() + (row + 1) * width, mine.begin() + place * width));
       };
       expect_row(share.image, whole.image, kImageWidth);
       expect_row(share.query, whole.query, kTextWidth);

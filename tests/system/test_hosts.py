@@ -1,10 +1,11 @@
 """Training over several hosts, with networks between them that are fast, narrow or slow, equals training on one host."""
 
+import time
 import unittest
 
 import saber_test
 from saber_test import json_lines, run_well, sha256
-from testbed import Testbed
+from testbed import Testbed, wait_until
 
 STEPS = 12
 LAST = f"checkpoints/step-{STEPS:08}"
@@ -89,6 +90,27 @@ class Hosts(unittest.TestCase):
         self.assertEqual(started.wait_for_ranks({0, 1, 2, 3}, timeout=20), set(), "no rank stays")
         self.assertEqual(len(result.lines("error")), 1, result)
         self.assertIn("unknown setting 'train.stage'", result.lines("error")[0])
+
+    def test_a_host_that_is_cut_off_is_named_by_the_others_and_names_them(self):
+        testbed = self.hosts(3)
+        folder = saber_test.work / self._testMethodName
+        started = testbed.start({"n1": 1, "n2": 1, "n3": 1}, saber_test.scored_world().train_args(
+            folder, train__stages="listwise 3000 epochs", comm__deadline_s=4))
+        metrics = folder / "metrics.jsonl"
+        wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") > 20, 60, started)
+        testbed.link_down("n3")
+        cut = time.monotonic()
+        left = started.wait_for_ranks({0, 1, 2}, timeout=20)
+        seconds = time.monotonic() - cut
+        started.end()
+        said = {rank: started.rank_output(rank, "stderr") for rank in range(3)}
+        self.assertEqual(left, set(), said)
+        self.assertLess(seconds, 4 + 5)
+        for rank in (0, 1):
+            self.assertRegex(said[rank], r"\[error\] waited \d+ s in .* #\d+.*, longer than comm.deadline_s \(4 s\), for "
+                                         r"(all ranks|.*rank 2 on n3: )", said)
+        self.assertRegex(said[0], r"rank 2 on n3: no heartbeat for \d+ s: dead, stopped or cut off", said)
+        self.assertRegex(said[2], r"rank 0 on n1: no word for \d+ s: dead, stopped or cut off", said)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,15 @@
 namespace saber {
 
 struct ModelSettings {
-  std::string kind = "saber";      // saber | plain
-  std::string gate = "vector";     // fusion: vector | scalar | none
-  std::string mask = "relevance";  // relevance | paper | none
-  std::int64_t width = 128;        // d
-  std::int64_t blocks = 2;         // L
-  std::int64_t heads = 4;          // H
-  std::int64_t max_shots = 8;      // learned positions
-  std::string head = "replicated";      // replicated | sharded: who holds the library
-  std::int64_t max_logit_mib = 256;     // of one chunk of logits
+  std::string kind = "saber";        // saber | plain
+  std::string gate = "vector";       // fusion: vector | scalar | none
+  std::string mask = "relevance";    // relevance | paper | none
+  std::int64_t width = 128;          // d
+  std::int64_t blocks = 2;           // L
+  std::int64_t heads = 4;            // H
+  std::int64_t max_shots = 8;        // learned positions
+  std::string head = "replicated";   // replicated | sharded: who holds the library
+  std::int64_t max_logit_mib = 256;  // of one chunk of logits
 
   void declare(Schema& schema);
 };

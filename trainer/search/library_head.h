@@ -16,8 +16,8 @@
 namespace saber {
 
 struct HeadOptions {
-  c10d::ProcessGroup* group = nullptr;                       // null: replicated
-  std::int64_t max_logit_bytes = std::int64_t{256} << 20;    // of one chunk of logits
+  c10d::ProcessGroup* group = nullptr;                     // null: replicated
+  std::int64_t max_logit_bytes = std::int64_t{256} << 20;  // of one chunk of logits
 };
 
 class LibraryHead {

@@ -188,7 +188,8 @@ RowLogProbability shard_log_softmax(const ShardOfSoftmax& shard, const torch::Te
     const std::int64_t n = z.size(0), longest = largest_of_ranks(shard.group, n);
     const std::int64_t most = largest_of_ranks(shard.group, rows.unusable.size(1));
     const torch::Tensor unusable = torch::constant_pad_nd(rows.unusable, {0, most - rows.unusable.size(1)}, -1);
-    const torch::Tensor all = gather_rows(shard.group, torch::cat({rows.target.unsqueeze(1), unusable}, 1), longest, -1);
+    const torch::Tensor all =
+        gather_rows(shard.group, torch::cat({rows.target.unsqueeze(1), unusable}, 1), longest, -1);
     const torch::Tensor pairs = all.narrow(1, 1, most).ge(0).nonzero();
     const torch::Tensor items = all.narrow(1, 1, most).masked_select(all.narrow(1, 1, most).ge(0));
     const AllRows all_rows{all.select(1, 0).contiguous(), pairs.select(1, 0).contiguous(), items};

@@ -36,8 +36,8 @@ RowLogProbability shard_log_softmax(const ShardOfSoftmax& shard, const torch::Te
                                     const SoftmaxRows& rows, const torch::Tensor& reference_z = {},
                                     const torch::Tensor& reference_keys = {});
 
-// All ranks' rows below each other, in rank order, each rank's padded to the longest with `padding`: [W * longest, ...].
-// Without a group: `mine`. Collective with one; no gradient.
+// All ranks' rows below each other, in rank order, each rank's padded to the longest with `padding`: [W * longest,
+// ...]. Without a group: `mine`. Collective with one; no gradient.
 torch::Tensor gather_rows(c10d::ProcessGroup* group, const torch::Tensor& mine, std::int64_t longest, double padding);
 
 // The largest of every rank's number.
