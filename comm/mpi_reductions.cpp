@@ -86,7 +86,7 @@ void MpiReductions::progress() {
   while (!active_.empty() && active_.front()->stage == Stage::gather && active_.front()->requests.empty()) {
     Chunk& chunk = *active_.front();
     if (chunk.ticket != 0) last_finished_ = chunk.ticket;
-    spare_.push_back(std::move(chunk.pieces));
+    if (!chunk.pieces.empty()) spare_.push_back(std::move(chunk.pieces));
     active_.pop_front();
   }
 }

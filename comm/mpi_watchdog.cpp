@@ -54,12 +54,18 @@ class Outbox {
     int done = 1;
     if (request_ != MPI_REQUEST_NULL) SABER_MPI(MPI_Test(&request_, &done, MPI_STATUS_IGNORE));
     if (done == 0) return;  // the other side does not take it: it will be missed
-    value_ = value;
-    SABER_MPI(MPI_Isend(&value_, bytes_of<T>(), MPI_BYTE, to, 0, communicator, &request_));
+    *value_ = value;
+    SABER_MPI(MPI_Isend(value_.get(), bytes_of<T>(), MPI_BYTE, to, 0, communicator, &request_));
+  }
+  // MPI may still read a message that nobody takes: it is left to it.
+  std::unique_ptr<T> release_if_pending() {
+    int done = 1;
+    if (request_ != MPI_REQUEST_NULL) MPI_Test(&request_, &done, MPI_STATUS_IGNORE);
+    return done == 0 ? std::move(value_) : nullptr;
   }
 
  private:
-  T value_{};
+  std::unique_ptr<T> value_ = std::make_unique<T>();
   MPI_Request request_ = MPI_REQUEST_NULL;
 };
 
@@ -132,6 +138,8 @@ class Watchdog::Helper {
     thread_.join();
     for (auto& inbox : heartbeats_) inbox.close();
     table_.close();
+    static_cast<void>(beat_.release_if_pending().release());
+    for (auto& outbox : tables_out_) static_cast<void>(outbox.release_if_pending().release());
   }
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
@@ -211,7 +219,7 @@ class Watchdog::Helper {
   }
 
   void check_deadline(const Heartbeat& mine) {
-    const bool settled = session_.operations().settled();
+    const bool settled = options_.patient || session_.operations().settled();
     const double deadline = settled ? options_.deadline_s : options_.first_deadline_s;
     if (mine.waiting == 0 || mine.seconds < deadline) return;
     const Table& table = table_.value;
@@ -219,7 +227,7 @@ class Watchdog::Helper {
         session_.is_root() ? suspicious() : std::vector<Sighting>(table.rows.begin(), table.rows.begin() + table.count);
     const double age = session_.is_root() ? 0.0 : seconds(Clock::now() - table_.seen);
     const Verdict verdict = verdict_of(mine, rows, age, hosts_);
-    if (options_.patient && !verdict.silent) return;
+    if (options_.patient && verdict.silent_seconds < deadline) return;
     leave(fmt::format("waited {:.0f} s in {}, longer than comm.{} ({:.0f} s), for {}", mine.seconds, name_of(mine),
                       settled ? "deadline_s" : "first_deadline_s", deadline, fmt::join(verdict.reasons, "; ")));
   }

@@ -16,8 +16,8 @@ inline constexpr int kStatusStuck = 3;
 struct WatchdogOptions {
   double first_deadline_s = 0;  // until Operations::settle()
   double deadline_s = 0;
-  // Ranks that live may take as long as they like; only a rank without heartbeats ends the others. For commands whose
-  // ranks work for themselves and meet at the end.
+  // Ranks that live may take as long as they like; only one without heartbeats for deadline_s ends the others that
+  // wait. For commands whose ranks work for themselves and meet at the end.
   bool patient = false;
 };
 

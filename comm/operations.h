@@ -15,7 +15,7 @@ struct Operation {
   std::int64_t bytes = 0;   // that this rank gives; 0 where ranks may give different amounts
 };
 
-// All members may be called from any thread.
+// state(), settle() and settled() may be called from any thread, all else from one.
 class Operations {
  public:
   using Clock = std::chrono::steady_clock;
@@ -43,7 +43,7 @@ class Operations {
   Operation begin(const char* kind, std::int64_t bytes = 0, const char* type = "");
   State state() const;
 
-  // Is called with each operation before it starts; may throw. One at a time; empty: none.
+  // Is called with each operation before it starts; may throw. Empty: none.
   void set_check(std::function<void(const Operation&)> check) { check_ = std::move(check); }
 
   // The first step is done: from now on an operation has the short deadline.

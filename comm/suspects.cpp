@@ -23,8 +23,9 @@ std::string reason_against(const Sighting& row, const Heartbeat& mine) {
     return fmt::format("slow: has been computing for {:.0f} s{}", seconds,
                        other.number == 0 ? "" : " since " + name_of(other));
   }
-  if (other.number < mine.number || std::strcmp(other.kind.data(), mine.kind.data()) != 0)
+  if (std::strcmp(other.kind.data(), mine.kind.data()) != 0)
     return fmt::format("diverged: has been waiting for {:.0f} s in {}", seconds, name_of(other));
+  if (other.number < mine.number) return fmt::format("has been waiting for {:.0f} s in {}", seconds, name_of(other));
   return "";
 }
 
@@ -64,7 +65,7 @@ Verdict verdict_of(const Heartbeat& mine, const std::vector<Sighting>& rows, dou
     verdict.reasons.push_back(fmt::format("rank {} on {}: {}", rank, hosts[index_of(rank)], reason));
   };
   if (table_age > kSilentAfterSeconds) {  // what the table says is old news then
-    verdict.silent = true;
+    verdict.silent_seconds = table_age;
     accuse(0, fmt::format("no word for {:.0f} s: dead, stopped or cut off", table_age));
     return verdict;
   }
@@ -73,7 +74,7 @@ Verdict verdict_of(const Heartbeat& mine, const std::vector<Sighting>& rows, dou
     row.age += table_age;
     const std::string reason = reason_against(row, mine);
     if (reason.empty()) continue;
-    verdict.silent = verdict.silent || row.age > kSilentAfterSeconds;
+    if (row.age > kSilentAfterSeconds) verdict.silent_seconds = std::max(verdict.silent_seconds, row.age);
     accuse(row.heartbeat.rank, reason);
   }
   if (verdict.reasons.empty())

@@ -35,7 +35,7 @@ std::vector<Sighting> most_suspicious(std::vector<Sighting> all, std::size_t lim
 
 struct Verdict {
   std::vector<std::string> reasons;  // one sentence per rank; at least one
-  bool silent = false;               // some rank gives no sign of life
+  double silent_seconds = 0;         // of the rank that gave no sign of life for longest; 0: all did
 };
 
 // Why `mine`, which waits, waits. rows: what rank 0 found most suspicious, as it was seen `table_age` seconds ago by

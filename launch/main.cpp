@@ -28,9 +28,8 @@ void keep_freed_memory() {
 int dispatch(const MpiSession& session, const Settings& settings, const CommandLine& line) {
   // Ranks of train meet in every step; those of other commands work for themselves and meet at the end.
   const bool patient = line.command != "train";
-  const auto deadline = static_cast<double>(settings.comm.deadline_s);
-  const auto first_deadline = static_cast<double>(settings.comm.first_deadline_s);
-  const Watchdog watchdog(session, {patient ? deadline : first_deadline, deadline, patient});
+  const Watchdog watchdog(session, {static_cast<double>(settings.comm.first_deadline_s),
+                                    static_cast<double>(settings.comm.deadline_s), patient});
   if (settings.comm.check_order) check_order_of_operations(session);
   ProcessGroupPtr group;
   session.on_all([&] { group = make_process_group(session, settings.comm); });

@@ -28,6 +28,6 @@ launch() {
     mpirun) start=(mpirun --quiet --bind-to none) ;;
     *) stop "LAUNCHER is '$LAUNCHER', wanted srun or mpirun" ;;
   esac
-  echo "job $SLURM_JOB_ID: saber $command on $SLURM_NTASKS tasks of $SLURM_JOB_NODELIST, started by $LAUNCHER"
+  echo "job $SLURM_JOB_ID: saber $command on ${SLURM_NTASKS:-?} tasks of $SLURM_JOB_NODELIST, started by $LAUNCHER"
   "${start[@]}" "${LAUNCHER_ARGUMENTS[@]}" "$SABER" "$@"
 }

@@ -29,10 +29,10 @@ EmbeddingSet small_set(const SmallSetSizes& sizes = {}, std::int64_t seed = 1);
 ScoreTree small_tree(const EmbeddingSet& set, std::int64_t shots = 3, std::int64_t pool_size = 6, std::int64_t beam = 2,
                      std::int64_t seed = 1);
 
-// The origin of a tree for `set`, for trees that a test builds by hand.
-// What rank `rank` holds of it when the library is sharded.
+// What rank `rank` holds of `set` when the library is sharded.
 EmbeddingSet share_of(const EmbeddingSet& set, std::int64_t rank, std::int64_t world_size);
 
+// The origin of a tree for `set`, for trees that a test builds by hand.
 ScoreTreeOrigin origin_for(const EmbeddingSet& set, std::int64_t shots);
 
 }  // namespace saber::test

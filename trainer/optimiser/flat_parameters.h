@@ -1,5 +1,5 @@
-// All parameters of a model in one buffer and all gradients in another, so that clipping, reduction and update are one
-// operation each and the gradients travel in one all-reduce of fixed order.
+// All parameters of a model in one buffer and all gradients in another, so that clipping and update are one operation
+// each and slices of the gradients can travel in place (gradient_reduction.h).
 #pragma once
 
 #include <torch/torch.h>
@@ -14,7 +14,7 @@ class FlatParameters {
   explicit FlatParameters(torch::nn::Module& model);
 
   torch::Tensor& values() { return values_; }
-  // [number of parameters + 1]: the last element carries the loss through the same all-reduce.
+  // [number of parameters + 1]: the last element carries the loss along.
   torch::Tensor& gradients_and_loss() { return gradients_and_loss_; }
   torch::Tensor gradients() const { return gradients_and_loss_.narrow(0, 0, values_.numel()); }
   torch::Tensor loss() const { return gradients_and_loss_[values_.numel()]; }

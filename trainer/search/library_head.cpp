@@ -103,7 +103,8 @@ torch::Tensor LibraryHead::items(SaberModel& model, const torch::Tensor& items, 
 torch::Tensor LibraryHead::log_softmax(SaberModel& model, const torch::Tensor& z, const torch::Tensor& keys,
                                        const SoftmaxRows& rows, bool with_end) const {
   ShardOfSoftmax shard{group(), shard_, max_logit_bytes()};
-  if (!with_end || shard.items.end != library_.size()) return shard_log_softmax(shard, z, keys, rows).log_p;
+  const bool last = !sharded() || group()->getRank() + 1 == group()->getSize();
+  if (!with_end || !last) return shard_log_softmax(shard, z, keys, rows).log_p;
   ++shard.items.end;
   return shard_log_softmax(shard, z, torch::cat({keys, model->end_key().unsqueeze(0)}), rows).log_p;
 }

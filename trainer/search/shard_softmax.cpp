@@ -114,8 +114,8 @@ class SoftmaxBackward : public torch::autograd::Node {
     torch::Tensor grad_z = torch::zeros_like(logits_->z());
     std::vector<torch::Tensor> grad_keys;
     for (std::int64_t i = 0; i < logits_->num_chunks(); ++i) {
+      const Bf16Products products(bf16_);  // as in forward: logits that are made again must be the same
       const torch::Tensor d = grad_of_logits(i, grad);
-      const Bf16Products products(bf16_);
       grad_z.add_(torch::matmul(d, logits_->keys(i)));
       grad_keys.push_back(full_precision(torch::matmul(d.t(), logits_->z())));
     }

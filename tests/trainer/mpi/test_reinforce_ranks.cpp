@@ -148,6 +148,20 @@ TEST(ReinforceRanks, AShardedLibraryChangesNothing) {
   expect_equal_to_one_process(/*sharded=*/true);
 }
 
+// One query, two sequences: further ranks draw nothing, but their shards take part.
+TEST(ReinforceRanks, ABatchSmallerThanTheWorldLeavesShardsAtWork) {
+  World alone({"reinforce 5 steps"}, torch::kFloat64), together({"reinforce 5 steps"}, torch::kFloat64, true);
+  for (World* const world : {&alone, &together}) {
+    world->settings.reinforce.batch_size = 1;
+    world->settings.sampling.group_size = 2;
+  }
+  Trainer wanted = alone.trainer(alone.model()), trainer = together.trainer(together.model());
+  for (std::int64_t step = 0; step < 5; ++step) {
+    EXPECT_NEAR(trainer.step().loss, wanted.step().loss, 1e-10);
+    EXPECT_LT(largest_gradient_difference(trainer.model(), wanted.model()), 1e-10);
+  }
+}
+
 TEST(ReinforceRanks, NothingIsScoredTwiceAndAllRanksHoldTheSameTree) {
   World world({"reinforce 12 steps"}, torch::kFloat32);
   world.settings.sampling.shots = 1;  // 40 items: every query meets its sequences again

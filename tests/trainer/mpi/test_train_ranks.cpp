@@ -100,6 +100,25 @@ TEST(TrainRanks, ABatchSmallerThanTheWorldLeavesShardsAtWork) {
   for (std::int64_t step = 0; step < 5; ++step) EXPECT_NEAR(trainer.step().loss, reference.step(step), 1e-10);
 }
 
+// Shards of no item at all; [EOS] still counts once.
+TEST(TrainRanks, ALibrarySmallerThanTheWorld) {
+  const ProcessGroupPtr group = make_process_group(mpi_world(), {"mpi"});
+  const EmbeddingSet whole = test::small_set({.library = 3, .queries = 4});
+  const EmbeddingSet share = test::share_of(whole, mpi_world().rank(), mpi_world().world_size());
+  const Features all(whole, torch::kFloat64), mine(share, torch::kFloat64);
+  const Library library(whole), of_share(share);
+  const LibraryHead replicated(library, all, {}), sharded(of_share, mine, {group.get(), 100});
+  ModelSettings settings;
+  settings.width = 16;
+  SaberModel model(settings, all.widths(), kSeed);
+  model->to(torch::kFloat64);
+  const torch::Tensor z = torch::sin(torch::arange(32, torch::kFloat64)).view({2, 16});
+  const SoftmaxRows rows{torch::tensor({1, 3}, torch::kInt64), torch::tensor({{-1}, {0}}, torch::kInt64)};
+  const torch::Tensor wanted = replicated.log_softmax(model, z, replicated.keys(model), rows, /*with_end=*/true);
+  const torch::Tensor found = sharded.log_softmax(model, z, sharded.keys(model), rows, true);
+  EXPECT_TRUE(torch::allclose(found, wanted, 0, 1e-12)) << found << wanted;
+}
+
 TEST(TrainRanks, Float32EqualsOneProcess) {
   // After more steps at this rate rounding has grown to 2e-4.
   expect_equal_to_reference("listwise", torch::kFloat32, 1e-4, {}, false, 50);

@@ -103,6 +103,24 @@ TEST_P(ShardSoftmax, InBf16TheResultStaysInFloat32) {
   EXPECT_EQ(ours.z.grad().scalar_type(), torch::kFloat32);
 }
 
+// Logits that are made again for the gradient must be those of the loss, also where products are rounded.
+TEST(ShardSoftmax, InBf16ChunksChangeNoGradient) {
+  std::vector<torch::Tensor> of_z, of_keys;
+  for (const std::int64_t bytes : {std::int64_t{1}, std::int64_t{1} << 20}) {
+    const Policy policy = random_policy(1, torch::kFloat32);
+    torch::Tensor log_p;
+    {
+      const Bf16Products bf16(true);
+      log_p = shard_log_softmax({nullptr, {0, kItems}, bytes}, policy.z * 5, policy.keys * 5, rows()).log_p;
+    }
+    log_p.sum().backward();
+    of_z.push_back(policy.z.grad());
+    of_keys.push_back(policy.keys.grad());
+  }
+  EXPECT_TRUE(torch::allclose(of_z[0], of_z[1], 0.02, 0.02)) << of_z[0] - of_z[1];
+  EXPECT_TRUE(torch::allclose(of_keys[0], of_keys[1], 0.02, 0.02)) << of_keys[0] - of_keys[1];
+}
+
 // One item a chunk, three, and all at once.
 INSTANTIATE_TEST_SUITE_P(Chunks, ShardSoftmax, testing::Values(1, 3 * kRows * 8, std::int64_t{1} << 20));
 
