@@ -184,6 +184,20 @@ def json_lines(path):
     return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
 
 
+def trained_files(folder, steps):
+    """SHA-256 of what a run of so many steps ends with: weights, optimiser, list of samples."""
+    last = f"checkpoints/step-{steps:08}"
+    names = [f"{last}/model.safetensors", f"{last}/optimizer-00000-of-00001.safetensors", "samples.jsonl"]
+    return {name: sha256(pathlib.Path(folder) / name) for name in names}
+
+
+def outcome(folder, steps):
+    """All of a run that placement must not change."""
+    metrics = [{key: line[key] for key in ("step", "stage", "loss", "gradient_norm")}
+               for line in json_lines(pathlib.Path(folder) / "metrics.jsonl")]
+    return metrics, trained_files(folder, steps)
+
+
 def flip_byte(path, offset=-1):
     data = bytearray(pathlib.Path(path).read_bytes())
     data[offset] ^= 0x40

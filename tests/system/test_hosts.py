@@ -4,11 +4,10 @@ import time
 import unittest
 
 import saber_test
-from saber_test import json_lines, run_well, sha256
+from saber_test import outcome, run_well
 from testbed import Testbed, wait_until
 
 STEPS = 12
-LAST = f"checkpoints/step-{STEPS:08}"
 
 
 def train_args(folder):
@@ -16,14 +15,6 @@ def train_args(folder):
     return saber_test.scored_world().train_args(
         folder, train__stages=stages, train__reinforce__batch_size=3, train__reinforce__group_size=3,
         train__reinforce__shots=2)
-
-
-def outcome(folder):
-    """All that placement must not change."""
-    metrics = [{key: line[key] for key in ("step", "stage", "loss", "gradient_norm")}
-               for line in json_lines(folder / "metrics.jsonl")]
-    files = [f"{LAST}/model.safetensors", f"{LAST}/optimizer-00000-of-00001.safetensors", "samples.jsonl"]
-    return metrics, {name: sha256(folder / name) for name in files}
 
 
 class Hosts(unittest.TestCase):
@@ -35,7 +26,7 @@ class Hosts(unittest.TestCase):
         for ranks in (3, 4):
             folder = saber_test.work / f"one-host-{ranks}-ranks"
             run_well(train_args(folder), ranks=ranks)
-            cls.wanted[ranks] = outcome(folder)
+            cls.wanted[ranks] = outcome(folder, STEPS)
 
     def hosts(self, nodes):
         testbed = Testbed(nodes)
@@ -46,7 +37,7 @@ class Hosts(unittest.TestCase):
         folder = saber_test.work / self._testMethodName
         result = testbed.run_well(ranks, train_args(folder))
         self.assertRegex(result.stderr, rf"\[n1 rank 0\] \[info\] train: .* {sum(ranks.values())} ranks, steps 0 to {STEPS}")
-        self.assertEqual(outcome(folder), self.wanted[sum(ranks.values())], result)
+        self.assertEqual(outcome(folder, STEPS), self.wanted[sum(ranks.values())], result)
         for host in ranks:
             self.assertGreater(testbed.bytes_sent(host), 500_000, "the ranks talk over the cables")
 
@@ -67,7 +58,7 @@ class Hosts(unittest.TestCase):
         result = started.wait()
         self.assertEqual((result.status, started.statuses()), (0, {0: 0, 1: 0, 2: 0}), result)
         self.assertIn("[n1 rank 0]", started.rank_output(0, "stderr"))
-        self.assertEqual(outcome(folder), self.wanted[3], result)
+        self.assertEqual(outcome(folder, STEPS), self.wanted[3], result)
 
     def test_narrow_link(self):
         testbed = self.hosts(2)

@@ -5,17 +5,12 @@ import shutil
 import unittest
 
 import saber_test
-from saber_test import json_lines, run, run_well, sha256
+from saber_test import json_lines, run, run_well, sha256, trained_files
 
 STEPS_PER_EPOCH = 8
 EPOCHS = 4
 STEPS = EPOCHS * STEPS_PER_EPOCH
 LAST = f"checkpoints/step-{STEPS:08}"
-
-
-def golden_files(folder):
-    files = [f"{LAST}/model.safetensors", f"{LAST}/optimizer-00000-of-00001.safetensors", "samples.jsonl"]
-    return {name: sha256(folder / name) for name in files}
 
 
 def last_step(folder):
@@ -37,7 +32,7 @@ class Resume:
         cls.name = f"{cls.ranks}-ranks-{cls.threads}-threads"
         cls.unbroken = saber_test.work / f"{cls.name}-unbroken"
         run_well(cls.args(cls.unbroken), ranks=cls.ranks)
-        cls.golden = golden_files(cls.unbroken)
+        cls.golden = trained_files(cls.unbroken, STEPS)
 
     @classmethod
     def args(cls, folder, **changes):
@@ -49,7 +44,7 @@ class Resume:
     def finish(self):
         """Starts again and expects the unbroken run's bytes; returns what the start said."""
         result = run_well(self.args(self.folder), ranks=self.ranks)
-        self.assertEqual(golden_files(self.folder), self.golden, result)
+        self.assertEqual(trained_files(self.folder, STEPS), self.golden, result)
         self.assertEqual([line["step"] for line in json_lines(self.folder / "metrics.jsonl")],
                          list(range(1, STEPS + 1)), "every step is in metrics.jsonl once")
         self.assertEqual(sorted(path.name for path in (self.folder / "checkpoints").iterdir()),
@@ -110,7 +105,7 @@ class TwoRanks(Resume, unittest.TestCase):
         before = saber_test.listing(self.unbroken / "checkpoints")
         run_well(self.args(self.unbroken), ranks=self.ranks)
         self.assertEqual(saber_test.listing(self.unbroken / "checkpoints"), before)
-        self.assertEqual(golden_files(self.unbroken), self.golden)
+        self.assertEqual(trained_files(self.unbroken, STEPS), self.golden)
 
     def test_killed_while_the_last_save_removes_an_old_one(self):
         # The next start has nothing to train, and yet it cleans up.
@@ -141,7 +136,7 @@ class TwoRanks(Resume, unittest.TestCase):
                 self.assertIn("passed over the checkpoint of step 12", warnings[0])
                 self.assertIn(f"step-00000012/{name}", warnings[0])
                 self.assertRegex(result.stderr, r"resumed from \S+/step-00000010")
-                self.assertEqual(golden_files(damaged), self.golden, result)
+                self.assertEqual(trained_files(damaged, STEPS), self.golden, result)
 
     def test_only_damaged_checkpoints_are_refused(self):
         self.stopped_run()
@@ -189,10 +184,7 @@ class TwoStages(unittest.TestCase):
 
     @classmethod
     def golden_files(cls, folder):
-        last = f"checkpoints/step-{cls.STEPS:08}"
-        files = [f"{last}/model.safetensors", f"{last}/optimizer-00000-of-00001.safetensors", "samples.jsonl",
-                 "scores.h5"]
-        return {name: sha256(folder / name) for name in files}
+        return {**trained_files(folder, cls.STEPS), "scores.h5": sha256(folder / "scores.h5")}
 
     def test_the_run_is_what_it_should_be(self):
         metrics = json_lines(self.unbroken / "metrics.jsonl")

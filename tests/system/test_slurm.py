@@ -5,22 +5,15 @@ import shutil
 import unittest
 
 import saber_test
-from saber_test import json_lines, run_well, settings, sha256
+from saber_test import outcome, run_well, settings, sha256
 from testbed import Testbed
 
 STEPS = 10
-LAST = f"checkpoints/step-{STEPS:08}"
 LAUNCHERS = ("srun", "mpirun")
 
 
 def train_args(folder):
     return saber_test.scored_world().train_args(folder, train__stages=f"listwise {STEPS} steps")
-
-
-def outcome(folder):
-    metrics = [{key: line[key] for key in ("step", "loss", "gradient_norm")} for line in json_lines(folder / "metrics.jsonl")]
-    files = [f"{LAST}/model.safetensors", f"{LAST}/optimizer-00000-of-00001.safetensors", "samples.jsonl"]
-    return metrics, {name: sha256(folder / name) for name in files}
 
 
 class Slurm(unittest.TestCase):
@@ -77,7 +70,7 @@ class Slurm(unittest.TestCase):
                 folder = saber_test.work / f"{launcher}-train"
                 job = self.run_job_well("train", train_args(folder)[1:])
                 self.assertRegex(job.log, rf"\[n1 rank 0\] \[info\] train: .* 4 ranks, steps 0 to {STEPS}")
-                self.assertEqual(outcome(folder), outcome(self.one_host), job)
+                self.assertEqual(outcome(folder, STEPS), outcome(self.one_host, STEPS), job)
 
     def test_a_second_job_goes_on(self):
         self.configure("srun")
@@ -85,7 +78,7 @@ class Slurm(unittest.TestCase):
         self.run_job_well("train", train_args(folder)[1:] + settings(train__max_steps=6))
         job = self.run_job_well("train", train_args(folder)[1:])
         self.assertRegex(job.log, r"resumed from \S+/step-00000006")
-        self.assertEqual(outcome(folder), outcome(self.one_host), job)
+        self.assertEqual(outcome(folder, STEPS), outcome(self.one_host, STEPS), job)
 
     def refused(self, job, message, statuses=("2:0",)):
         self.assertEqual(job.state, "FAILED", job)

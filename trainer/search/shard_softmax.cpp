@@ -28,7 +28,6 @@ class ChunkedLogits {
   }
   const torch::Tensor& z() const { return z_; }
   torch::Tensor keys(std::int64_t chunk) const { return keys_.narrow(0, begin(chunk), size(chunk)); }
-  std::int64_t num_items() const { return keys_.size(0); }
   std::int64_t num_chunks() const { return ceil_div(keys_.size(0), chunk_); }
   std::int64_t begin(std::int64_t chunk) const { return chunk * chunk_; }
   std::int64_t size(std::int64_t chunk) const { return std::min(chunk_, keys_.size(0) - begin(chunk)); }
