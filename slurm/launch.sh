@@ -23,7 +23,12 @@ launch() {
   case $LAUNCHER in
     # Without --kill-on-bad-exit the other ranks wait for one that died early until the job's time is up. The cores per
     # task must be repeated: srun does not take them from the job.
-    srun) start=(srun --mpi=pmix --kill-on-bad-exit=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"}) ;;
+    # By default SLURM's PMIx lets the tasks of a node pass a barrier when all on that node are there. MPI_Init relies on
+    # a barrier of all nodes: once in many starts the first message then hits a rank that is not ready, and it crashes.
+    srun)
+      export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-ring}
+      start=(srun --mpi=pmix --kill-on-bad-exit=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"})
+      ;;
     # It takes nodes and tasks from the job. It would bind each rank to one core.
     mpirun) start=(mpirun --quiet --bind-to none) ;;
     *) stop "LAUNCHER is '$LAUNCHER', wanted srun or mpirun" ;;

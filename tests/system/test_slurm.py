@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import unittest
 
 import saber_test
@@ -95,6 +96,19 @@ class Slurm(unittest.TestCase):
                 statuses = ("2:0", "143:0") if launcher == "srun" else ("2:0",)
                 self.refused(job, r"\[error\] .*unknown setting 'train.stage'", statuses)
                 self.assertEqual(len(job.lines("error")), 1, job)
+
+    def test_tasks_start_together(self):
+        """What the srun of launch.sh promises MPI_Init: SLURM's own default lets a node go on without the others."""
+        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "pmix"], check=True, timeout=10, text=True,
+                               capture_output=True).stdout.split()
+        program = saber_test.work / "late-fence"
+        source = saber_test.SOURCE / "tests" / "system" / "late_fence.cpp"
+        subprocess.run(["g++", "-O1", "-o", program, source, *flags], check=True, timeout=60)
+        self.configure("srun", program=program)
+        job = self.run_job("train", [])
+        waited = dict(re.findall(r"^task (\d) waited (\S+) s$", job.log, re.MULTILINE))
+        self.assertEqual(set(waited), {"0", "1", "2", "3"}, job)
+        self.assertGreater(min(map(float, waited.values())), 1, job)
 
     def test_no_program(self):
         self.configure("srun", program="nowhere/saber")
