@@ -1,4 +1,4 @@
-"""What bench/step and bench/reduce share: both sides started alike, with what they print, one JSON object a line."""
+"""What bench/step, bench/reduce and bench/start share: both sides started alike, with what they print, one JSON object a line."""
 
 import json
 import os
@@ -35,14 +35,23 @@ def python(script):
     return [str(PYTHON), str(SOURCE / "bench" / script)]
 
 
-def start(command, ranks, env=None):
-    """Runs a command on that many ranks, one thread each; returns status, JSON lines and what went to stderr."""
-    # Open MPI's single-copy transfers need a system call that containers forbid; Gloo takes the loopback device.
+def environment(changes=None):
+    """One thread a rank. Open MPI's single-copy transfers need a system call that containers forbid; Gloo takes the
+    loopback device."""
     fixed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "GLOO_SOCKET_IFNAME": "lo",
              "OMPI_MCA_btl_vader_single_copy_mechanism": "none", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return {**os.environ, **fixed, **(changes or {})}
+
+
+def on_ranks(command, ranks):
     mpirun = [os.environ.get("SABER_MPIRUN", "mpirun"), "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
-    result = subprocess.run([*mpirun, *map(str, command)], env={**os.environ, **fixed, **(env or {})},
-                            stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return [*mpirun, *map(str, command)]
+
+
+def start(command, ranks, env=None):
+    """Runs a command on that many ranks; returns status, JSON lines and what went to stderr."""
+    result = subprocess.run(on_ranks(command, ranks), env=environment(env), stdin=subprocess.DEVNULL,
+                            capture_output=True, text=True)
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     return result.returncode, lines, result.stderr
 

@@ -15,8 +15,19 @@ function(saber_settings target)
   endif()
 endfunction()
 
-# saber_use_torch(TARGET): links LibTorch and shares the one precompiled torch/torch.h.
+# saber_torch_headers(TARGET): shares the one precompiled torch/torch.h, and compiles several sources at once, since each
+# of them spends far more time on LibTorch's headers than on itself. Who works on one file turns that off with
+# -DCMAKE_UNITY_BUILD=OFF.
+function(saber_torch_headers target)
+  target_precompile_headers(${target} REUSE_FROM saber_torch_header)
+  if(NOT DEFINED CMAKE_UNITY_BUILD)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)  # takes the joined sources for one header
+  endif()
+endfunction()
+
+# saber_use_torch(TARGET): links LibTorch.
 function(saber_use_torch target)
   target_link_libraries(${target} PUBLIC saber_torch)
-  target_precompile_headers(${target} REUSE_FROM saber_torch_header)
+  saber_torch_headers(${target})
 endfunction()

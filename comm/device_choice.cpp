@@ -26,7 +26,7 @@ std::string named(const std::vector<int>& ranks) {
   return out;
 }
 
-[[noreturn]] void refuse(const std::string& message, const std::string& hint) {
+[[noreturn]] void refuse_gpus(const std::string& message, const std::string& hint) {
   throw Error(ErrorKind::not_available, message, "comm.backend: nccl", hint + ", or set comm.backend to mpi");
 }
 
@@ -50,13 +50,13 @@ std::string lacking(const std::vector<VisibleGpus>& ranks, Lacks lacks) {
 int device_of(const std::vector<VisibleGpus>& ranks, int rank) {
   const std::string blind = lacking(ranks, [](const VisibleGpus& r) { return r.count == 0; });
   if (!blind.empty()) {
-    refuse("no GPU is visible to " + blind,
+    refuse_gpus("no GPU is visible to " + blind,
            "start on hosts where nvidia-smi lists a GPU, and see what CUDA_VISIBLE_DEVICES hides");
   }
   const std::string surplus =
       lacking(ranks, [](const VisibleGpus& r) { return r.count > 1 && r.local_rank >= r.count; });
   if (!surplus.empty()) {
-    refuse("fewer visible GPUs than ranks: none is left for " + surplus, "start one rank per GPU on each host");
+    refuse_gpus("fewer visible GPUs than ranks: none is left for " + surplus, "start one rank per GPU on each host");
   }
   const VisibleGpus& mine = ranks.at(index_of(rank));
   return mine.count == 1 ? 0 : mine.local_rank;
@@ -82,7 +82,7 @@ void require_a_gpu_each(const std::vector<HeldGpu>& ranks) {
     shared += fmt::format("{}{} on {} hold {}", shared.empty() ? "" : ", ", named(members), gpu.host, gpu.uuid);
   }
   if (shared.empty()) return;
-  refuse("NCCL wants a GPU for each rank, but " + shared,
+  refuse_gpus("NCCL wants a GPU for each rank, but " + shared,
          "start one rank per GPU and let each see all of its host's GPUs, or exactly one of its own");
 }
 

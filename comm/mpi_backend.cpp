@@ -38,13 +38,14 @@ class CompletedWork : public c10d::Work {
   c10::intrusive_ptr<c10::ivalue::Future> future_;
 };
 
-// A reduction that goes on while this rank computes.
+// An exchange that goes on while this rank computes.
 class PendingWork : public c10d::Work {
  public:
-  PendingWork(int rank, at::Tensor tensor, std::shared_ptr<MpiReductions> reductions, std::int64_t ticket,
+  // tensors: input and output, which live as long as the exchange.
+  PendingWork(int rank, Tensors tensors, std::shared_ptr<MpiReductions> reductions, std::int64_t ticket,
               Operations& operations, const Operation& operation)
-      : Work(rank, c10d::OpType::ALLREDUCE),
-        tensors_{std::move(tensor)},
+      : Work(rank, c10d::OpType::UNKNOWN),
+        tensors_(std::move(tensors)),
         reductions_(std::move(reductions)),
         ticket_(ticket),
         operations_(operations),
@@ -57,11 +58,11 @@ class PendingWork : public c10d::Work {
     reductions_->finish(ticket_);
     return true;
   }
-  Tensors result() override { return tensors_; }
+  Tensors result() override { return {tensors_.back()}; }
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override {
     wait(kNoTimeout);
     auto future = c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()));
-    future->markCompleted(c10::IValue(tensors_));
+    future->markCompleted(c10::IValue(result()));
     return future;
   }
 
@@ -117,10 +118,10 @@ struct Split {
   }
 };
 
-class MpiBackend : public c10d::Backend {
+class OwnMpiBackend : public MpiBackend {
  public:
-  MpiBackend(const MpiSession& session, std::int64_t chunk_elements)
-      : Backend(session.rank(), session.world_size()),
+  OwnMpiBackend(const MpiSession& session, std::int64_t chunk_elements)
+      : MpiBackend(session.rank(), session.world_size()),
         operations_(session.operations()),
         chunk_(chunk_elements),
         reductions_(std::make_shared<MpiReductions>(rank_, size_, chunk_elements)) {
@@ -131,15 +132,13 @@ class MpiBackend : public c10d::Backend {
 
   WorkPtr broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) override;
   WorkPtr allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) override;
-  WorkPtr allgather(std::vector<Tensors>& outputs, Tensors& inputs, const c10d::AllgatherOptions& options) override;
   WorkPtr _allgather_base(at::Tensor& output, at::Tensor& input, const c10d::AllgatherOptions& options) override;
-  WorkPtr reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
-                         const c10d::ReduceScatterOptions& options) override;
   WorkPtr _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
                                const c10d::ReduceScatterOptions& options) override;
   WorkPtr alltoall_base(at::Tensor& output, at::Tensor& input, std::vector<std::int64_t>& output_rows,
                         std::vector<std::int64_t>& input_rows, const c10d::AllToAllOptions& options) override;
   WorkPtr barrier(const c10d::BarrierOptions& options) override;
+  void all_gather_words(const std::byte* mine, std::byte* all, std::int64_t words) override;
 
  private:
   Operation begin(const char* kind, const at::Tensor& tensor) {
@@ -148,26 +147,21 @@ class MpiBackend : public c10d::Backend {
   WorkPtr done(c10d::OpType type, Tensors tensors) const {
     return c10::make_intrusive<CompletedWork>(rank_, type, std::move(tensors));
   }
-  // Elements of each rank in one call that moves at most chunk_ in all.
-  std::int64_t chunk_per_rank() const { return std::max<std::int64_t>(1, chunk_ / size_); }
-  std::byte* scratch(std::size_t slot, std::int64_t bytes);
-  void gather_into(const std::vector<std::byte*>& outputs, const at::Tensor& input, const std::string& operation);
-  at::Tensor reduce_own_piece(const std::byte* chunk, const Split& split, const at::Tensor& like, Op op);
+  // An exchange that goes on until its Work is waited for.
+  WorkPtr start(const Operation& operation, Exchange exchange, const at::Tensor& values, Op op,
+                const at::Tensor& result = {}) {
+    const std::int64_t ticket = reductions_->start(exchange, values, op, result);
+    Tensors held{values, result.defined() ? result : values};
+    return c10::make_intrusive<PendingWork>(rank_, std::move(held), reductions_, ticket, operations_, operation);
+  }
 
   Operations& operations_;
   Communicator communicator_;
   std::int64_t chunk_;
   std::shared_ptr<MpiReductions> reductions_;
-  std::vector<std::byte> scratch_[2];  // kept between calls: fresh pages cost more than the copies
 };
 
-std::byte* MpiBackend::scratch(std::size_t slot, std::int64_t bytes) {
-  std::vector<std::byte>& memory = scratch_[slot];
-  if (size_of(memory) < bytes) memory.resize(index_of(bytes));
-  return memory.data();
-}
-
-WorkPtr MpiBackend::broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) {
+WorkPtr OwnMpiBackend::broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) {
   const at::Tensor& tensor = only(tensors, "broadcast");
   check_tensor(tensor, "broadcast");
   const MPI_Datatype carrier = carrier_of(tensor, "broadcast");
@@ -181,109 +175,33 @@ WorkPtr MpiBackend::broadcast(Tensors& tensors, const c10d::BroadcastOptions& op
   return done(c10d::OpType::BROADCAST, tensors);
 }
 
-// Sends each rank its piece of `chunk` and combines the pieces that arrive for this rank, in rank order. The result
-// lives in scratch memory.
-at::Tensor MpiBackend::reduce_own_piece(const std::byte* chunk, const Split& split, const at::Tensor& like, Op op) {
-  const std::int64_t mine = split.counts[index_of(rank_)];
-  const Split arriving(std::vector<int>(index_of(size_), narrow<int>(mine)));
-  std::byte* const pieces = scratch(0, mine * size_ * like.element_size());
-  const MPI_Datatype carrier = carrier_of(like, "reduction");
-  SABER_MPI(MPI_Alltoallv(chunk, split.counts.data(), split.starts.data(), carrier, pieces, arriving.counts.data(),
-                          arriving.starts.data(), carrier, communicator_.get()));
-  const auto piece_of = [&](std::int64_t rank) {
-    return at::from_blob(pieces + rank * mine * like.element_size(), {mine}, at::dtype(like.scalar_type()));
-  };
-  at::Tensor total = piece_of(0);
-  for (std::int64_t r = 1; r < size_; ++r) combine(total, piece_of(r), op);
-  return total;
-}
-
-WorkPtr MpiBackend::allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) {
+WorkPtr OwnMpiBackend::allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) {
   const at::Tensor& tensor = only(tensors, "allreduce");
   check_tensor(tensor, "allreduce");
   check_reduction(tensor, options.reduceOp, "allreduce");
-  const Operation operation = begin("all-reduce", tensor);
-  const std::int64_t ticket = reductions_->start(tensor, options.reduceOp);
-  return c10::make_intrusive<PendingWork>(rank_, tensor, reductions_, ticket, operations_, operation);
+  return start(begin("all-reduce", tensor), Exchange::all_reduce, tensor, options.reduceOp);
 }
 
-// Rank r's `input` to outputs[r], through scratch memory since the outputs need not lie side by side.
-void MpiBackend::gather_into(const std::vector<std::byte*>& outputs, const at::Tensor& input,
-                             const std::string& operation) {
-  const MPI_Datatype carrier = carrier_of(input, operation);
-  const std::int64_t width = input.element_size();
-  const Operations::Wait wait(operations_, begin("all-gather", input));
-  for (std::int64_t start = 0; start < input.numel(); start += chunk_per_rank()) {
-    const std::int64_t count = std::min(chunk_per_rank(), input.numel() - start);
-    std::byte* const pieces = scratch(0, count * size_ * width);
-    SABER_MPI(MPI_Allgather(bytes_of(input) + start * width, narrow<int>(count), carrier, pieces, narrow<int>(count),
-                            carrier, communicator_.get()));
-    for (std::int64_t r = 0; r < size_; ++r) {
-      std::memcpy(outputs[index_of(r)] + start * width, pieces + r * count * width, index_of(count * width));
-    }
-  }
-}
-
-WorkPtr MpiBackend::allgather(std::vector<Tensors>& outputs, Tensors& inputs, const c10d::AllgatherOptions&) {
-  const at::Tensor& input = only(inputs, "allgather");
-  check_tensor(input, "allgather");
-  if (outputs.size() != 1 || size_of(outputs.front()) != size_) refuse("allgather", "wanted one output per rank");
-  std::vector<std::byte*> places;
-  for (const at::Tensor& output : outputs.front()) {
-    check_like(output, input, input.numel(), "allgather");
-    places.push_back(bytes_of(output));
-  }
-  gather_into(places, input, "allgather");
-  return done(c10d::OpType::ALLGATHER, outputs.front());
-}
-
-WorkPtr MpiBackend::_allgather_base(at::Tensor& output, at::Tensor& input, const c10d::AllgatherOptions&) {
+WorkPtr OwnMpiBackend::_allgather_base(at::Tensor& output, at::Tensor& input, const c10d::AllgatherOptions&) {
   check_tensor(input, "allgather");
   check_like(output, input, input.numel() * size_, "allgather");
-  std::vector<std::byte*> places;
-  for (std::int64_t r = 0; r < size_; ++r)
-    places.push_back(bytes_of(output) + r * input.numel() * input.element_size());
-  gather_into(places, input, "allgather");
-  return done(c10d::OpType::_ALLGATHER_BASE, {output});
+  const at::Tensor own = output.view({-1}).narrow(0, rank_ * input.numel(), input.numel());
+  if (own.data_ptr() != input.data_ptr()) own.copy_(input.view({-1}));
+  return start(begin("all-gather", input), Exchange::all_gather, output, Op::SUM);
 }
 
-WorkPtr MpiBackend::reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
-                                   const c10d::ReduceScatterOptions& options) {
-  at::Tensor output = only(outputs, "reduce_scatter");
-  if (inputs.size() != 1 || size_of(inputs.front()) != size_) refuse("reduce_scatter", "wanted one input per rank");
-  Tensors flat;
-  for (const at::Tensor& input : inputs.front()) {
-    check_like(input, output, output.numel(), "reduce_scatter");
-    flat.push_back(input.reshape({-1}));
-  }
-  at::Tensor joined = at::cat(flat);
-  return _reduce_scatter_base(output, joined, options);
-}
-
-WorkPtr MpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
-                                         const c10d::ReduceScatterOptions& options) {
+WorkPtr OwnMpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                                            const c10d::ReduceScatterOptions& options) {
   check_tensor(output, "reduce_scatter");
   check_like(input, output, output.numel() * size_, "reduce_scatter");
   check_reduction(output, options.reduceOp, "reduce_scatter");
-  const Operations::Wait wait(operations_, begin("reduce-scatter", output));
-  const std::int64_t width = output.element_size();
-  for (std::int64_t start = 0; start < output.numel(); start += chunk_per_rank()) {
-    const std::int64_t count = std::min(chunk_per_rank(), output.numel() - start);
-    // Packed, so that MPI's int displacements never span the whole input.
-    std::byte* const packed = scratch(1, count * size_ * width);
-    for (std::int64_t r = 0; r < size_; ++r) {
-      const std::byte* const piece = bytes_of(input) + (r * output.numel() + start) * width;
-      std::memcpy(packed + r * count * width, piece, index_of(count * width));
-    }
-    const Split split(std::vector<int>(index_of(size_), narrow<int>(count)));
-    const at::Tensor mine = reduce_own_piece(packed, split, output, options.reduceOp);
-    std::memcpy(bytes_of(output) + start * width, mine.data_ptr(), index_of(count * width));
-  }
-  return done(c10d::OpType::_REDUCE_SCATTER_BASE, {output});
+  const bool in_place = bytes_of(output) == bytes_of(input) + rank_ * output.numel() * output.element_size();
+  return start(begin("reduce-scatter", output), Exchange::reduce_scatter, input, options.reduceOp,
+               in_place ? at::Tensor() : output);
 }
 
 // Rows of dimension 0: input_rows[r] of them go to rank r, output_rows[r] come from it; both in rank order.
-WorkPtr MpiBackend::alltoall_base(at::Tensor& output, at::Tensor& input, std::vector<std::int64_t>& output_rows,
+WorkPtr OwnMpiBackend::alltoall_base(at::Tensor& output, at::Tensor& input, std::vector<std::int64_t>& output_rows,
                                   std::vector<std::int64_t>& input_rows, const c10d::AllToAllOptions&) {
   check_tensor(input, "alltoall");
   const auto split_of = [&](const at::Tensor& tensor, const std::vector<std::int64_t>& rows) {
@@ -308,16 +226,22 @@ WorkPtr MpiBackend::alltoall_base(at::Tensor& output, at::Tensor& input, std::ve
   return done(c10d::OpType::ALLTOALL_BASE, {output});
 }
 
-WorkPtr MpiBackend::barrier(const c10d::BarrierOptions&) {
+WorkPtr OwnMpiBackend::barrier(const c10d::BarrierOptions&) {
   const Operations::Wait wait(operations_, operations_.begin("barrier"));
   SABER_MPI(MPI_Barrier(communicator_.get()));
   return done(c10d::OpType::BARRIER, {});
 }
 
+void OwnMpiBackend::all_gather_words(const std::byte* mine, std::byte* all, std::int64_t words) {
+  const Operations::Wait wait(operations_, operations_.begin("all-gather", words * 8, "Word"));
+  const int count = narrow<int>(words);
+  SABER_MPI(MPI_Allgather(mine, count, MPI_UINT64_T, all, count, MPI_UINT64_T, communicator_.get()));
+}
+
 }  // namespace
 
-c10::intrusive_ptr<c10d::Backend> make_mpi_backend(const MpiSession& session, std::int64_t chunk_elements) {
-  return c10::make_intrusive<MpiBackend>(session, chunk_elements);
+c10::intrusive_ptr<MpiBackend> make_mpi_backend(const MpiSession& session, std::int64_t chunk_elements) {
+  return c10::make_intrusive<OwnMpiBackend>(session, chunk_elements);
 }
 
 }  // namespace saber

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kMaxActive = 4;                         // chunks, bounds the scratch memory
 constexpr std::int64_t kWholeBytes = std::int64_t{64} << 10;  // up to here each rank sends everything to every rank
-constexpr int kExchangeTag = 1, kGatherTag = 2;
+constexpr int kReduceTag = 1, kGatherTag = 2;
 
 }  // namespace
 
@@ -20,27 +20,31 @@ void combine(at::Tensor& total, const at::Tensor& piece, ReduceKind kind) {
   if (kind == ReduceKind::MIN) at::minimum_out(total, total, piece);
 }
 
-// Every rank sends each other rank that one's share of the values, combines what arrives for its own share, and sends
-// the result to all. Few values are sent whole instead, which saves the second round.
+// A range of every share. Every rank sends each other rank that one's part of the values, combines what arrives for its
+// own, and sends the result to all. Few values are sent whole instead, which saves the second round.
 struct MpiReductions::Chunk {
-  Chunk(at::Tensor flat, ReduceKind reduce_kind, std::int64_t finishes)
-      : values(std::move(flat)), kind(reduce_kind), ticket(finishes) {}
-
-  at::Tensor values;  // 1-D
-  ReduceKind kind;
-  std::int64_t ticket;  // of the reduction that this chunk finishes; 0: more chunks follow
+  Exchange exchange = Exchange::all_reduce;
+  at::Tensor values, result;  // 1-D
+  ReduceKind kind{};
+  std::int64_t ticket = 0;                // of the exchange that this chunk finishes; 0: more chunks follow
+  std::int64_t share = 0;                 // elements of a rank's share
+  std::int64_t first = 0, most = 0;       // the range: its first element, and how many
   bool whole = false;
-  std::int64_t share = 0;  // elements of a rank; the last ranks may have fewer
-  Stage stage = Stage::exchange;
+  Stage stage = Stage::reduce;
   bool reduced = false;
-  std::vector<std::byte> pieces;  // own share of the other ranks
+  std::vector<std::byte> pieces;  // of the other ranks, for the own part
   std::vector<MPI_Request> requests;
 
-  at::Tensor share_of(int rank) const {
-    if (whole) return values;
-    const std::int64_t begin = std::min(values.numel(), rank * share);
-    return values.narrow(0, begin, std::min(share, values.numel() - begin));
+  struct Part {
+    std::int64_t begin = 0, size = 0;
+  };
+  Part part_of(int rank) const {
+    if (whole) return {0, values.numel()};
+    const std::int64_t begin = std::min(values.numel(), rank * share + first);
+    const std::int64_t end = std::min({values.numel(), (rank + 1) * share, rank * share + first + most});
+    return {begin, std::max<std::int64_t>(0, end - begin)};
   }
+  std::byte* bytes_at(std::int64_t element) const { return bytes_of(values) + element * values.element_size(); }
 };
 
 MpiReductions::MpiReductions(int rank, int world_size, std::int64_t chunk_elements)
@@ -52,17 +56,25 @@ MpiReductions::~MpiReductions() {
   static_cast<void>(new std::deque(std::move(active_)));
 }
 
-std::int64_t MpiReductions::start(const at::Tensor& tensor, ReduceKind kind) {
+std::int64_t MpiReductions::start(Exchange exchange, const at::Tensor& values, ReduceKind kind,
+                                  const at::Tensor& result) {
   const std::int64_t ticket = ++last_started_;
-  const at::Tensor flat = tensor.view({-1});
-  if (size_ == 1 || flat.numel() == 0) {
-    waiting_.push_back(std::make_unique<Chunk>(flat.narrow(0, 0, 0), kind, ticket));
-  } else {
-    for (std::int64_t begin = 0; begin < flat.numel(); begin += chunk_elements_) {
-      const std::int64_t count = std::min(chunk_elements_, flat.numel() - begin);
-      const bool last = begin + count == flat.numel();
-      waiting_.push_back(std::make_unique<Chunk>(flat.narrow(0, begin, count), kind, last ? ticket : 0));
-    }
+  const at::Tensor flat = values.view({-1});
+  const std::int64_t share = ceil_div(flat.numel(), std::int64_t{size_});
+  const bool whole = exchange == Exchange::all_reduce && flat.numel() * flat.element_size() * size_ <= kWholeBytes;
+  const std::int64_t most = std::max<std::int64_t>(1, whole ? share : chunk_elements_ / size_);
+  for (std::int64_t first = 0; first == 0 || first < share; first += most) {
+    auto chunk = std::make_unique<Chunk>();
+    chunk->exchange = exchange;
+    chunk->values = flat;
+    if (result.defined()) chunk->result = result.view({-1});
+    chunk->kind = kind;
+    chunk->share = share;
+    chunk->first = first;
+    chunk->most = most;
+    chunk->whole = whole;
+    chunk->ticket = first + most >= share ? ticket : 0;
+    waiting_.push_back(std::move(chunk));
   }
   progress();
   return ticket;
@@ -102,64 +114,67 @@ void MpiReductions::advance(Chunk& chunk, bool may_gather) {
   if (!chunk.reduced) reduce(chunk);
   if (!may_gather) return;
   chunk.stage = Stage::gather;
-  if (!chunk.whole) open_gather(chunk);
+  if (!chunk.whole && chunk.exchange != Exchange::reduce_scatter) open_gather(chunk);
 }
 
-at::Tensor MpiReductions::piece(Chunk& chunk, int rank, std::int64_t elements) {
+std::byte* MpiReductions::piece(Chunk& chunk, int rank, std::int64_t elements) const {
   const std::int64_t place = rank < rank_ ? rank : rank - 1;
-  return at::from_blob(chunk.pieces.data() + place * elements * chunk.values.element_size(), {elements},
-                       chunk.values.options());
+  return chunk.pieces.data() + place * elements * chunk.values.element_size();
+}
+
+void MpiReductions::send(Chunk& chunk, const std::byte* data, std::int64_t elements, int to, int tag) {
+  SABER_MPI(MPI_Isend(data, narrow<int>(elements), carrier_of(chunk.values, "exchange"), to, tag, communicator_.get(),
+                      &chunk.requests.emplace_back()));
+}
+
+void MpiReductions::receive(Chunk& chunk, std::byte* data, std::int64_t elements, int from, int tag) {
+  SABER_MPI(MPI_Irecv(data, narrow<int>(elements), carrier_of(chunk.values, "exchange"), from, tag,
+                      communicator_.get(), &chunk.requests.emplace_back()));
 }
 
 void MpiReductions::open(Chunk& chunk) {
-  if (chunk.values.numel() == 0) {
-    chunk.whole = chunk.reduced = true;
-    return;
-  }
-  const std::int64_t width = chunk.values.element_size();
-  chunk.whole = chunk.values.numel() * width * size_ <= kWholeBytes;
-  chunk.share = ceil_div(chunk.values.numel(), std::int64_t{size_});
+  chunk.reduced = chunk.exchange == Exchange::all_gather;
+  if (chunk.reduced) return;
   if (!spare_.empty()) {
     chunk.pieces = std::move(spare_.back());
     spare_.pop_back();
   }
-  const at::Tensor mine = chunk.share_of(rank_);
-  const std::int64_t needed = mine.numel() * width * (size_ - 1);
+  const std::int64_t mine = chunk.part_of(rank_).size;
+  const std::int64_t needed = mine * chunk.values.element_size() * (size_ - 1);
   if (size_of(chunk.pieces) < needed) chunk.pieces.resize(index_of(needed));
-  const MPI_Datatype carrier = carrier_of(chunk.values, "all-reduce");
   for (int step = 1; step < size_; ++step) {  // each rank begins with its neighbour, so that none is asked by all
     const int to = (rank_ + step) % size_, from = (rank_ - step + size_) % size_;
-    const at::Tensor theirs = chunk.share_of(to);
-    SABER_MPI(MPI_Irecv(bytes_of(piece(chunk, from, mine.numel())), narrow<int>(mine.numel()), carrier, from,
-                        kExchangeTag, communicator_.get(), &chunk.requests.emplace_back()));
-    SABER_MPI(MPI_Isend(bytes_of(theirs), narrow<int>(theirs.numel()), carrier, to, kExchangeTag, communicator_.get(),
-                        &chunk.requests.emplace_back()));
+    const Chunk::Part theirs = chunk.part_of(to);
+    receive(chunk, piece(chunk, from, mine), mine, from, kReduceTag);
+    send(chunk, chunk.bytes_at(theirs.begin), theirs.size, to, kReduceTag);
   }
 }
 
 // ((value of rank 0 + value of rank 1) + ...), where a sum of two may be taken in either order.
 void MpiReductions::reduce(Chunk& chunk) {
   chunk.reduced = true;
-  at::Tensor mine = chunk.share_of(rank_);
-  const std::int64_t elements = mine.numel();
+  const auto [begin, size] = chunk.part_of(rank_);
+  if (size == 0) return;
+  const auto of_rank = [&, elements = size](int rank) {
+    return at::from_blob(piece(chunk, rank, elements), {elements}, chunk.values.options());
+  };
+  at::Tensor mine = chunk.values.narrow(0, begin, size);
+  if (chunk.result.defined()) mine = chunk.result.narrow(0, chunk.first, size).copy_(mine);
   if (rank_ > 0) {
-    at::Tensor before = piece(chunk, 0, elements);
-    for (int r = 1; r < rank_; ++r) combine(before, piece(chunk, r, elements), chunk.kind);
+    at::Tensor before = of_rank(0);
+    for (int r = 1; r < rank_; ++r) combine(before, of_rank(r), chunk.kind);
     combine(mine, before, chunk.kind);
   }
-  for (int r = rank_ + 1; r < size_; ++r) combine(mine, piece(chunk, r, elements), chunk.kind);
+  for (int r = rank_ + 1; r < size_; ++r) combine(mine, of_rank(r), chunk.kind);
 }
 
 void MpiReductions::open_gather(Chunk& chunk) {
-  const MPI_Datatype carrier = carrier_of(chunk.values, "all-reduce");
-  const at::Tensor mine = chunk.share_of(rank_);
+  const Chunk::Part mine = chunk.part_of(rank_);
   for (int step = 1; step < size_; ++step) {
     const int to = (rank_ + step) % size_, from = (rank_ - step + size_) % size_;
-    const at::Tensor theirs = chunk.share_of(from);
-    SABER_MPI(MPI_Irecv(bytes_of(theirs), narrow<int>(theirs.numel()), carrier, from, kGatherTag, communicator_.get(),
-                        &chunk.requests.emplace_back()));
-    SABER_MPI(MPI_Isend(bytes_of(mine), narrow<int>(mine.numel()), carrier, to, kGatherTag, communicator_.get(),
-                        &chunk.requests.emplace_back()));
+    const Chunk::Part theirs = chunk.part_of(from);
+    receive(chunk, chunk.bytes_at(theirs.begin), theirs.size, from, kGatherTag);
+    send(chunk, chunk.bytes_at(mine.begin), mine.size, to, kGatherTag);
   }
 }
 

@@ -1,8 +1,9 @@
-// All-reduces that go on while this rank computes. Each element's values are combined in rank order, so that the bits
-// depend on the world size alone. Progress is made inside the calls of this class only: no thread competes with the
-// computation for a core.
+// Sums over the ranks, and their parts, that go on while this rank computes. Each element's values are combined in rank
+// order, so that the bits depend on the world size alone. Progress is made inside the calls of this class only: no
+// thread competes with the computation for a core.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -18,31 +19,39 @@ using ReduceKind = c10d::ReduceOp::RedOpType;  // sum, max or min
 // total = total (kind) piece, element by element.
 void combine(at::Tensor& total, const at::Tensor& piece, ReduceKind kind);
 
+// The values are cut into one share per rank, in rank order, equal but for the last ones. An all-reduce is a
+// reduce-scatter, after which each rank's own share holds the ranks' combined values, and an all-gather, after which
+// every share holds what its rank had there.
+enum class Exchange { all_reduce, reduce_scatter, all_gather };
+
 class MpiReductions {
  public:
-  // Collective. chunk_elements: that one exchange covers at most.
+  // Collective. chunk_elements: that one round of messages covers at most, which bounds the scratch memory.
   MpiReductions(int rank, int world_size, std::int64_t chunk_elements);
   ~MpiReductions();
   MpiReductions(const MpiReductions&) = delete;
   MpiReductions& operator=(const MpiReductions&) = delete;
 
-  // Reduces `tensor` (contiguous, on the CPU) in place; returns its ticket. Ranks must start the same reductions in the
-  // same order. The values belong to the reduction until it is finished.
-  std::int64_t start(const at::Tensor& tensor, ReduceKind kind);
-  // Does what can be done without waiting, for all reductions in flight.
+  // Starts the exchange of `values` (contiguous, on the CPU) in place; returns its ticket. Ranks must start the same
+  // ones in the same order. The values belong to the exchange until it is finished. result: of a reduce-scatter that
+  // leaves the values as they are, as long as a share.
+  std::int64_t start(Exchange exchange, const at::Tensor& values, ReduceKind kind, const at::Tensor& result = {});
+  // Does what can be done without waiting, for all exchanges in flight.
   void progress();
   bool finished(std::int64_t ticket) const { return ticket <= last_finished_; }
-  // Until that reduction, and hence all before it, are finished.
+  // Until that exchange, and hence all before it, are finished.
   void finish(std::int64_t ticket);
 
  private:
   struct Chunk;
-  enum class Stage { exchange, gather };
+  enum class Stage { reduce, gather };
 
   void open(Chunk& chunk);
   void reduce(Chunk& chunk);
   void open_gather(Chunk& chunk);
-  at::Tensor piece(Chunk& chunk, int rank, std::int64_t elements);
+  std::byte* piece(Chunk& chunk, int rank, std::int64_t elements) const;
+  void send(Chunk& chunk, const std::byte* data, std::int64_t elements, int to, int tag);
+  void receive(Chunk& chunk, std::byte* data, std::int64_t elements, int from, int tag);
   void advance(Chunk& chunk, bool may_gather);
 
   Communicator communicator_;

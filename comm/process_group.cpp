@@ -1,17 +1,17 @@
 #include "comm/process_group.h"
 
-#include <algorithm>
+#include <optional>
 
 #include "comm/mpi_backend.h"
 #include "comm/nccl_group.h"
-#include "core/error.h"
-#include "core/narrow.h"
 
 namespace saber {
 
 void CommSettings::declare(Schema& schema) {
   schema.choice(backend, "comm.backend", "auto", {"auto", "mpi", "nccl"},
                 "what carries tensors between ranks: mpi for tensors on the CPU, nccl for GPUs, auto picks by device");
+  schema.choice(reward_gather, "comm.reward_gather", "auto", {"auto", "mpi", "nccl"},
+                "what gathers the rewards of reinforce, which are numbers on the host: auto is the same as the backend");
   schema.text(
       interface, "comm.interface", "",
       "network interface (eth0) or address of rank 0 over which the ranks of an NCCL group find each other, and "
@@ -37,6 +37,14 @@ ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings
   return group;
 }
 
+c10::Device carrier_of_rewards(const c10d::ProcessGroup& group, const CommSettings& settings) {
+  const std::optional<at::Device> gpu = group.getBoundDeviceId();
+  if (settings.reward_gather == "nccl" && !gpu) {
+    throw_bad_input("comm.reward_gather is nccl, but the ranks' group has no NCCL: wanted comm.backend nccl, too");
+  }
+  return gpu && settings.reward_gather != "mpi" ? *gpu : at::Device(at::kCPU);
+}
+
 void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor) {
   start_all_reduce_sum(group, tensor)->wait();
 }
@@ -49,29 +57,6 @@ void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor) {
 c10::intrusive_ptr<c10d::Work> start_all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor) {
   std::vector<at::Tensor> tensors{tensor};
   return group.allreduce(tensors);
-}
-
-std::vector<std::vector<std::byte>> all_gather_bytes(c10d::ProcessGroup& group, std::span<const std::byte> mine,
-                                                     std::int64_t most_bytes) {
-  ensure(size_of(mine) <= most_bytes, "a rank gives at most as many bytes as it said");
-  constexpr std::int64_t kLength = sizeof(std::int64_t);
-  const std::int64_t world = group.getSize(), slot = kLength + most_bytes, length = size_of(mine);
-  at::Tensor message = at::zeros({slot}, at::kByte);
-  auto* const start = static_cast<std::byte*>(message.data_ptr());
-  std::memcpy(start, &length, kLength);
-  std::copy(mine.begin(), mine.end(), start + kLength);
-  at::Tensor all = at::empty({world, slot}, at::kByte);
-  group._allgather_base(all, message)->wait();
-
-  std::vector<std::vector<std::byte>> out;
-  for (std::int64_t r = 0; r < world; ++r) {
-    const std::byte* const from = static_cast<const std::byte*>(all.data_ptr()) + r * slot;
-    std::int64_t count = 0;
-    std::memcpy(&count, from, kLength);
-    ensure(count >= 0 && count <= most_bytes, "the length of a message fits its place");
-    out.emplace_back(from + kLength, from + kLength + count);
-  }
-  return out;
 }
 
 }  // namespace saber

@@ -1,15 +1,16 @@
 // The process group of a run. c10d::ProcessGroup is the only group type; this file makes one and adds what it lacks.
 #pragma once
 
-#include <cstddef>
-#include <cstring>
+#include <algorithm>
 #include <span>
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <vector>
 
+#include "comm/message_gather.h"
 #include "comm/mpi_session.h"
 #include "core/config_schema.h"
+#include "core/error.h"
 
 namespace saber {
 
@@ -17,6 +18,7 @@ using ProcessGroupPtr = c10::intrusive_ptr<c10d::ProcessGroup>;
 
 struct CommSettings {
   std::string backend = "auto";          // comm.backend: auto | mpi | nccl; auto is mpi where tensors are on the CPU
+  std::string reward_gather = "auto";    // comm.reward_gather: auto | mpi | nccl; auto is the backend
   std::string interface = {};            // comm.interface: see comm/network_interface.h
   std::int64_t first_deadline_s = 1800;  // comm.first_deadline_s
   std::int64_t deadline_s = 600;         // comm.deadline_s
@@ -30,6 +32,10 @@ struct CommSettings {
 // each rank.
 ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings);
 
+// The device whose backend of the group gathers rewards, by comm.reward_gather: this rank's GPU for nccl, else the CPU.
+// Throws bad_input when the setting asks for NCCL and the group has none.
+c10::Device carrier_of_rewards(const c10d::ProcessGroup& group, const CommSettings& settings);
+
 // Sums `tensor` (contiguous) over all ranks in place; the order of summation is fixed for a given world size and tensor
 // size. Blocks.
 void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
@@ -41,22 +47,18 @@ void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor);
 // be touched before the Work has been waited for. All ranks start the same sums in the same order.
 c10::intrusive_ptr<c10d::Work> start_all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
 
-// Every rank's bytes, in rank order, in one message: length and payload together. most_bytes: that a rank may give, the
-// same number on all ranks, each of which sends as many. Blocks.
-std::vector<std::vector<std::byte>> all_gather_bytes(c10d::ProcessGroup& group, std::span<const std::byte> mine,
-                                                     std::int64_t most_bytes);
-
-// all_gather_bytes for trivially copyable values; `most` counts values.
+// Every rank's values, in rank order; `most`: that a rank may give, the same number on all ranks (MessageGather). Blocks.
 template <class T>
 std::vector<std::vector<T>> all_gather_values(c10d::ProcessGroup& group, const std::vector<T>& mine,
                                               std::int64_t most) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(T));
+  ensure(static_cast<std::int64_t>(mine.size()) <= most, "a rank gives at most as many values as it said");
+  MessageGather gather(group);
+  std::copy(mine.begin(), mine.end(), gather.prepare<T>(most).begin());
+  gather.gather<T>(static_cast<std::int64_t>(mine.size()));
   std::vector<std::vector<T>> out;
-  for (const auto& bytes : all_gather_bytes(group, std::as_bytes(std::span<const T>(mine)), most * kBytes)) {
-    std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
-    out.push_back(std::move(values));
+  for (std::int64_t r = 0; r < group.getSize(); ++r) {
+    const std::span<const T> theirs = gather.of_rank<T>(r);
+    out.emplace_back(theirs.begin(), theirs.end());
   }
   return out;
 }

@@ -27,8 +27,8 @@ std::shared_ptr<Objective> from_trees(double temperature, const StageInputs& inp
 // Sequences that the trees' LVLM scored before are not scored again, if it is the same LVLM.
 std::shared_ptr<Objective> from_samples(const TrainSettings& settings, std::uint64_t seed, const StageInputs& inputs) {
   ensure(inputs.scorer != nullptr, "reinforce has a scorer");
-  auto objective =
-      std::make_shared<Reinforce>(settings.sampling, inputs.set, inputs.features, *inputs.scorer, seed, inputs.head);
+  auto objective = std::make_shared<Reinforce>(settings.sampling, inputs.set, inputs.features, *inputs.scorer, seed,
+                                               inputs.head, inputs.reward_carrier);
   for (std::size_t i = 0; i < inputs.trees.size(); ++i) {
     const TreeReader reader(inputs.set, inputs.trees[i], inputs.places[i]);
     const ScoreTreeOrigin& origin = inputs.trees[i].origin;

@@ -30,6 +30,7 @@ struct StageInputs {
   const std::vector<std::string>& places;  // of the trees, for messages
   Scorer* scorer = nullptr;                // for reinforce, else not needed
   HeadOptions head = {};
+  c10::Device reward_carrier = at::kCPU;  // for reinforce, see gather_rewards
 };
 
 // Stages of one kind share one objective. Throws bad_input, naming the place, when a tree belongs to another data set,

@@ -38,7 +38,7 @@ Trainer::Trainer(SaberModel model, std::vector<Stage> stages, c10d::ProcessGroup
       stages_(std::move(stages)),
       group_(group),
       options_(options),
-      reduction_(*model_, parameters_, group, options.bucket_bytes) {
+      reduction_(parameters_, group, options.bucket_bytes) {
   broadcast_from_root(group_, parameters_.values());
 }
 
@@ -56,26 +56,26 @@ StepReport Trainer::step() {
   report.units = stage.plan.batch(step);
   report.samples = samples_of(report.units, stage.objective->samples_per_unit());
   stage.objective->begin_step(model_, steps_done_, report.units, group_);
-  add_gradients(*stage.objective, report.samples);
+  report.gradient_norm = std::sqrt(add_gradients(*stage.objective, report.samples));
   report.loss = parameters_.loss().item<double>();
-  report.gradient_norm = optimiser_.clip_gradients(stage.optimiser.clip);
   require_finite(report);
   report.learning_rate = learning_rate(stage.optimiser, step, stage.num_steps);
-  optimiser_.update(step, report.learning_rate, stage.optimiser.weight_decay);
+  optimiser_.update(step, report.learning_rate, stage.optimiser.weight_decay,
+                    clip_scale(report.gradient_norm, stage.optimiser.clip));
   ++steps_done_;
   if (options_.check_weights_every > 0 && steps_done_ % options_.check_weights_every == 0) require_equal_weights();
   return report;
 }
 
-// Gradients and loss of the mean over `samples`, the global batch, summed over all ranks. The last backward overlaps
-// with the reduction.
-void Trainer::add_gradients(Objective& objective, const std::vector<std::int64_t>& samples) {
+// Gradients and loss of the mean over `samples`, the global batch, summed over all ranks; returns the sum of the
+// gradients' squares. The last backward overlaps with the reduction.
+double Trainer::add_gradients(Objective& objective, const std::vector<std::int64_t>& samples) {
   const Slice mine = slice_of_rank(size_of(samples), group_.getRank(), group_.getSize());
   const bool together = objective.collective_loss();
   const std::int64_t share = together ? ceil_div(size_of(samples), std::int64_t{group_.getSize()}) : mine.size();
   const std::int64_t most = options_.micro_batch > 0 ? options_.micro_batch : std::max<std::int64_t>(1, share);
   const std::int64_t parts = ceil_div(share, most);
-  parameters_.zero_gradients();
+  parameters_.drop_gradients();
   if (parts == 0) reduction_.begin();
   for (std::int64_t i = 0; i < parts; ++i) {
     const std::int64_t begin = mine.begin + i * most, size = std::min(most, mine.end - begin);
@@ -90,7 +90,7 @@ void Trainer::add_gradients(Objective& objective, const std::vector<std::int64_t
     if (i + 1 == parts) reduction_.begin();
     loss.backward();
   }
-  reduction_.finish();
+  return reduction_.finish();
 }
 
 void Trainer::require_equal_weights() {

@@ -57,7 +57,7 @@ class Trainer {
 
  private:
   std::int64_t stage_of(std::int64_t step) const;
-  void add_gradients(Objective& objective, const std::vector<std::int64_t>& samples);
+  double add_gradients(Objective& objective, const std::vector<std::int64_t>& samples);
   void require_equal_weights();
 
   SaberModel model_;

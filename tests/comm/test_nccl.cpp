@@ -100,6 +100,17 @@ TEST_F(Gpu, BarrierOnEitherSide) {
   EXPECT_TRUE(group_->barrier()->wait());
 }
 
+TEST_F(Gpu, MessagesGoByWayOfItsMemory) {
+  MessageGather gather(*group_, *group_->getBoundDeviceId());
+  const std::span<double> mine = gather.prepare<double>(3);
+  mine[0] = 0.1 * static_cast<double>(rank_);
+  gather.gather<double>(1);
+  for (std::int64_t r = 0; r < world_; ++r) {
+    ASSERT_EQ(gather.of_rank<double>(r).size(), 1U);
+    EXPECT_EQ(gather.of_rank<double>(r)[0], 0.1 * static_cast<double>(r));
+  }
+}
+
 TEST_F(Gpu, TensorsOnTheCpuGoOverMpi) {
   const auto all = all_gather_values(*group_, std::vector<std::int64_t>{rank_, 10 * rank_}, 2);
   for (std::int64_t r = 0; r < world_; ++r) {

@@ -12,8 +12,8 @@ namespace saber {
 namespace nn = torch::nn;
 namespace {
 
-constexpr const char* kFormat = "saber-tiny-lvlm";
-constexpr std::int64_t kBlock = 64;  // pictures per forward pass of the tower
+constexpr const char* kLvlmFormat = "saber-tiny-lvlm";
+constexpr std::int64_t kImagesAtOnce = 64;  // pictures per forward pass of the tower
 
 NamedTensors tensors_of(TinyLvlm& lvlm) {
   NamedTensors out;
@@ -23,7 +23,7 @@ NamedTensors tensors_of(TinyLvlm& lvlm) {
 }
 
 std::string serialised(TinyLvlm& lvlm) {
-  return to_safetensors(tensors_of(lvlm), {{"format", kFormat},
+  return to_safetensors(tensors_of(lvlm), {{"format", kLvlmFormat},
                                            {"version", "1"},
                                            {"height", std::to_string(lvlm->picture_height())},
                                            {"width", std::to_string(lvlm->picture_width())},
@@ -71,7 +71,7 @@ TinyLvlm load_tiny_lvlm(const std::filesystem::path& path) {
     if (it == file.metadata.end()) throw_bad_input("has no metadata '" + key + "'", path.string());
     return it->second;
   };
-  if (meta("format") != kFormat || meta("version") != "1") {
+  if (meta("format") != kLvlmFormat || meta("version") != "1") {
     throw_bad_input("is format '" + meta("format") + "' version '" + meta("version") + "', wanted saber-tiny-lvlm 1",
                     path.string());
   }
@@ -94,9 +94,9 @@ std::vector<float> embed_pictures(TinyLvlm& lvlm, const std::vector<std::uint8_t
   ensure(static_cast<std::int64_t>(pixels.size()) == num_pictures * bytes, "pictures have the LVLM's size");
   std::vector<float> out;
   out.reserve(static_cast<std::size_t>(num_pictures * VisionTowerImpl::kWidth));
-  for (std::int64_t first = 0; first < num_pictures; first += kBlock) {
-    const std::int64_t count = std::min(kBlock, num_pictures - first);
-    torch::Tensor block = torch::zeros({kBlock, 3, height, width}, torch::kUInt8);
+  for (std::int64_t first = 0; first < num_pictures; first += kImagesAtOnce) {
+    const std::int64_t count = std::min(kImagesAtOnce, num_pictures - first);
+    torch::Tensor block = torch::zeros({kImagesAtOnce, 3, height, width}, torch::kUInt8);
     std::copy_n(pixels.data() + first * bytes, count * bytes, block.data_ptr<std::uint8_t>());
     const torch::Tensor embedded =
         nn::functional::normalize(lvlm->standardise(lvlm->see(block)), nn::functional::NormalizeFuncOptions().dim(1));

@@ -24,7 +24,7 @@ void ReinforceSettings::declare(Schema& schema) {
 }
 
 Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set, const Features& features,
-                     Scorer& scorer, std::uint64_t seed, const HeadOptions& head)
+                     Scorer& scorer, std::uint64_t seed, const HeadOptions& head, c10::Device reward_carrier)
     : settings_(settings),
       set_(set),
       features_(features),
@@ -33,7 +33,8 @@ Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set,
       library_(set),
       head_(library_, features, head),
       queries_(set.rows_of(Split::train)),
-      store_(set) {
+      store_(set),
+      reward_carrier_(reward_carrier) {
   for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id_[set.id[index_of(row)]] = row;
   if (queries_.empty()) throw_bad_input("has no train queries, which reinforce learns from", "/split");
   if (set.text_result.empty()) throw_bad_input("is absent, and reinforce scores the queries' answers", "/text/result");
@@ -115,7 +116,7 @@ void Reinforce::begin_step(SaberModel& model, std::int64_t step, std::span<const
                            c10d::ProcessGroup& group) {
   units_.assign(units.begin(), units.end());
   sequences_ = sample_all(model, step, units, group);
-  gathered_ = gather_rewards(sequences_, scorer_, store_, group);
+  gathered_ = gather_rewards(sequences_, scorer_, store_, group, reward_carrier_);
   advantages_ = group_advantages(gathered_.rewards, settings_.group_size);
   if (advantages_.failed == size_of(sequences_)) {
     throw Error(ErrorKind::internal, "the LVLM could not score a single sequence", fmt::format("step {}", step + 1),

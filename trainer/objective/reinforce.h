@@ -23,9 +23,9 @@ struct ReinforceSettings {
 
 class Reinforce : public Objective {
  public:
-  // Units are the train queries, by row. References must outlive the objective.
+  // Units are the train queries, by row. References must outlive the objective. reward_carrier: see gather_rewards.
   Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set, const Features& features, Scorer& scorer,
-            std::uint64_t seed, const HeadOptions& head = {});
+            std::uint64_t seed, const HeadOptions& head = {}, c10::Device reward_carrier = at::kCPU);
 
   std::int64_t num_units() const override { return static_cast<std::int64_t>(queries_.size()); }
   std::vector<std::vector<std::int64_t>> groups() const override;  // one
@@ -68,6 +68,7 @@ class Reinforce : public Objective {
   std::vector<std::int64_t> queries_;  // rows
   std::unordered_map<std::int64_t, std::int64_t> row_of_id_;
   RewardStore store_;
+  c10::Device reward_carrier_;
   SaberModel start_{nullptr};  // the policy at the start of the stage; with a leash only
   std::vector<std::int64_t> units_;
   std::vector<DemonstrationSequence> sequences_;

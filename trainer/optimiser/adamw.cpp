@@ -32,6 +32,10 @@ double learning_rate(const OptimiserSettings& settings, std::int64_t step, std::
   return settings.rate / 2 * (1 + std::cos(std::numbers::pi * std::min(1.0, done / all)));
 }
 
+double clip_scale(double norm, double clip) {
+  return clip > 0 && norm > clip ? clip / norm : 1.0;
+}
+
 AdamW::AdamW(FlatParameters& parameters)
     : parameters_(parameters),
       first_moment_(torch::zeros_like(parameters.values())),
@@ -42,18 +46,22 @@ void AdamW::reset() {
   second_moment_.zero_();
 }
 
-double AdamW::clip_gradients(double clip) {
-  torch::Tensor gradients = parameters_.gradients();
-  const double norm = gradients.norm().item<double>();
-  if (clip > 0 && norm > clip) gradients.mul_(clip / norm);
-  return norm;
-}
-
-void AdamW::update(std::int64_t step, double rate, double weight_decay) {
+// In parts that stay in the cache between scaling and update: both are limited by memory.
+void AdamW::update(std::int64_t step, double rate, double weight_decay, double gradient_scale) {
   const torch::NoGradGuard no_grad;
+  constexpr std::int64_t kPart = std::int64_t{1} << 17;
   const torch::Tensor count = torch::full({}, static_cast<float>(step + 1));
-  at::_fused_adamw_({parameters_.values()}, {parameters_.gradients()}, {first_moment_}, {second_moment_}, {}, {count},
-                    rate, kBeta1, kBeta2, weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+  const torch::Tensor all_gradients = parameters_.gradients();
+  const std::int64_t size = parameters_.num_parameters();
+  const std::int64_t part = gradient_scale == 1.0 ? size : kPart;
+  for (std::int64_t begin = 0; begin < size; begin += part) {
+    const auto part_of = [&](const torch::Tensor& flat) { return flat.narrow(0, begin, std::min(part, size - begin)); };
+    torch::Tensor gradients = part_of(all_gradients);
+    if (gradient_scale != 1.0) gradients.mul_(gradient_scale);
+    at::_fused_adamw_({part_of(parameters_.values())}, {gradients}, {part_of(first_moment_)},
+                      {part_of(second_moment_)}, {}, {count}, rate, kBeta1, kBeta2, weight_decay, kEpsilon,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  }
 }
 
 NamedTensors AdamW::state() const {

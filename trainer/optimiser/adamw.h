@@ -27,6 +27,9 @@ struct OptimiserSettings {
 // `total_steps`.
 double learning_rate(const OptimiserSettings& settings, std::int64_t step, std::int64_t total_steps);
 
+// What brings gradients of that L2 norm down to `clip`, 1 where they are smaller; clip 0: no limit.
+double clip_scale(double norm, double clip);
+
 class AdamW {
  public:
   explicit AdamW(FlatParameters& parameters);
@@ -36,10 +39,9 @@ class AdamW {
 
   // Forgets both moments.
   void reset();
-  // Scales the gradients so that their L2 norm is at most clip; returns the norm before. 0: none.
-  double clip_gradients(double clip);
-  // Update number `step` (from 0, since the moments were 0) with the given rate.
-  void update(std::int64_t step, double rate, double weight_decay);
+  // Update number `step` (from 0, since the moments were 0) with the given rate, after the gradients have been
+  // multiplied by gradient_scale.
+  void update(std::int64_t step, double rate, double weight_decay, double gradient_scale = 1.0);
   // First and second moments under "m." and "v." + parameter name; views, for saving and loading.
   NamedTensors state() const;
 

@@ -16,19 +16,35 @@ FlatParameters::FlatParameters(torch::nn::Module& model) {
     const torch::Tensor place = values_.narrow(0, offset, count).view(p.sizes());
     place.copy_(p);
     p.set_data(place);
-    p.mutable_grad() = gradients_and_loss_.narrow(0, offset, count).view(p.sizes());
-    layout_.emplace_back(item.key(), p.sizes().vec());
+    names_.push_back(item.key());
+    parameters_.push_back(p);
+    places_.push_back(gradients_and_loss_.narrow(0, offset, count).view(p.sizes()));
+    p.mutable_grad() = places_.back();
     offset += count;
   }
+}
+
+void FlatParameters::drop_gradients() {
+  loss().zero_();
+  for (torch::Tensor& p : parameters_) p.mutable_grad() = torch::Tensor();
+}
+
+void FlatParameters::settle_gradient(std::size_t i) {
+  torch::Tensor& grad = parameters_[i].mutable_grad();
+  if (!grad.defined()) {
+    places_[i].zero_();
+  } else if (grad.data_ptr() != places_[i].data_ptr()) {
+    places_[i].copy_(grad);
+  }
+  grad = places_[i];
 }
 
 NamedTensors FlatParameters::named(const torch::Tensor& flat, const std::string& prefix) const {
   NamedTensors out;
   std::int64_t offset = 0;
-  for (const auto& [name, shape] : layout_) {
-    std::int64_t count = 1;
-    for (const std::int64_t size : shape) count *= size;
-    out[prefix + name] = flat.narrow(0, offset, count).view(shape);
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    const std::int64_t count = parameters_[i].numel();
+    out[prefix + names_[i]] = flat.narrow(0, offset, count).view(parameters_[i].sizes());
     offset += count;
   }
   return out;

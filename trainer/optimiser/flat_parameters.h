@@ -4,6 +4,9 @@
 
 #include <torch/torch.h>
 
+#include <string>
+#include <vector>
+
 #include "trainer/checkpoint/safetensors.h"
 
 namespace saber {
@@ -19,13 +22,21 @@ class FlatParameters {
   torch::Tensor gradients() const { return gradients_and_loss_.narrow(0, 0, values_.numel()); }
   torch::Tensor loss() const { return gradients_and_loss_[values_.numel()]; }
   std::int64_t num_parameters() const { return values_.numel(); }
-  void zero_gradients() { gradients_and_loss_.zero_(); }
+
+  // Sets the loss to zero and forgets all gradients: what the next backward makes first is taken over instead of being
+  // added to zeros.
+  void drop_gradients();
+  // Puts what backward has made for parameter i (in the order of parameters()) into its place in the buffer, to which
+  // later backwards add; zeros if it has made nothing.
+  void settle_gradient(std::size_t i);
+  const std::vector<torch::Tensor>& parameters() const { return parameters_; }
 
   // The slices of `flat` (as long as values()) under the parameters' names and shapes; views.
   NamedTensors named(const torch::Tensor& flat, const std::string& prefix = {}) const;
 
  private:
-  std::vector<std::pair<std::string, std::vector<std::int64_t>>> layout_;  // name and shape
+  std::vector<std::string> names_;
+  std::vector<torch::Tensor> parameters_, places_;  // places_: of the gradients, views of the buffer
   torch::Tensor values_, gradients_and_loss_;
 };
 

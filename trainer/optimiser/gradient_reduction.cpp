@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "core/error.h"
@@ -25,30 +26,29 @@ class AfterAccumulation : public torch::autograd::FunctionPostHook {
 
 }  // namespace
 
-GradientReduction::GradientReduction(torch::nn::Module& model, FlatParameters& parameters, c10d::ProcessGroup& group,
-                                     std::int64_t bucket_bytes)
-    : group_(group) {
+GradientReduction::GradientReduction(FlatParameters& parameters, c10d::ProcessGroup& group, std::int64_t bucket_bytes)
+    : parameters_(parameters), group_(group), bucket_of_(parameters.parameters().size()) {
   at::Tensor& buffer = parameters.gradients_and_loss();
   const std::int64_t most = std::max<std::int64_t>(1, bucket_bytes / buffer.element_size());
-  std::vector<torch::Tensor> all = model.parameters();
-  std::int64_t end = buffer.numel(), begin = buffer.numel() - 1;  // the loss is part of the first bucket
+  const std::vector<torch::Tensor>& all = parameters.parameters();
+  const std::int64_t size = parameters.num_parameters();
+  std::int64_t end = size, begin = size;
   const auto close = [&] {
-    buckets_.back().slice = buffer.narrow(0, begin, end - begin);
+    buckets_.back().gradients = buffer.narrow(0, begin, end - begin);
+    buckets_.back().slice = buffer.narrow(0, begin, end - begin + (end == size ? 1 : 0));  // the loss rides in the first
     end = begin;
   };
   buckets_.emplace_back();
-  for (auto p = all.rbegin(); p != all.rend(); ++p) {
-    if (end - begin + p->numel() > most && buckets_.back().size > 0) {
+  for (std::size_t i = all.size(); i-- > 0;) {
+    if (end - begin + all[i].numel() > most && buckets_.back().size > 0) {
       close();
       buckets_.emplace_back();
     }
-    begin -= p->numel();
+    begin -= all[i].numel();
     ++buckets_.back().size;
-    const std::size_t bucket = buckets_.size() - 1;
-    std::shared_ptr<torch::autograd::Node> node = torch::autograd::impl::grad_accumulator(*p);
-    const std::uintptr_t hook = node->add_post_hook(std::make_unique<AfterAccumulation>([this, bucket] {
-      if (active_) arrived(bucket);
-    }));
+    bucket_of_[i] = buckets_.size() - 1;
+    std::shared_ptr<torch::autograd::Node> node = torch::autograd::impl::grad_accumulator(all[i]);
+    const std::uintptr_t hook = node->add_post_hook(std::make_unique<AfterAccumulation>([this, i] { arrived(i); }));
     hooks_.emplace_back(std::move(node), hook);
   }
   close();
@@ -65,8 +65,10 @@ void GradientReduction::begin() {
   active_ = true;
 }
 
-void GradientReduction::arrived(std::size_t bucket) {
-  --buckets_[bucket].missing;
+void GradientReduction::arrived(std::size_t parameter) {
+  parameters_.settle_gradient(parameter);
+  if (!active_) return;
+  --buckets_[bucket_of_[parameter]].missing;
   send_ready(/*all=*/false);
 }
 
@@ -76,14 +78,19 @@ void GradientReduction::send_ready(bool all) {
     buckets_[next_].work = start_all_reduce_sum(group_, buckets_[next_].slice);
 }
 
-void GradientReduction::finish() {
+double GradientReduction::finish() {
   active_ = false;
   num_overlapped_ = static_cast<std::int64_t>(next_);
+  for (std::size_t i = 0; i < bucket_of_.size(); ++i) parameters_.settle_gradient(i);
   send_ready(/*all=*/true);
+  double squares = 0;
   for (Bucket& bucket : buckets_) {
     bucket.work->wait();
     bucket.work.reset();
+    const double norm = bucket.gradients.norm().item<double>();
+    squares += norm * norm;
   }
+  return squares;
 }
 
 }  // namespace saber

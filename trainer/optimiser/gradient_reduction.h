@@ -20,9 +20,8 @@ inline constexpr std::int64_t kBucketBytes = std::int64_t{4} << 20;
 
 class GradientReduction {
  public:
-  // References must outlive the reduction; `model` is the one whose parameters were made flat.
-  GradientReduction(torch::nn::Module& model, FlatParameters& parameters, c10d::ProcessGroup& group,
-                    std::int64_t bucket_bytes = kBucketBytes);
+  // References must outlive the reduction.
+  GradientReduction(FlatParameters& parameters, c10d::ProcessGroup& group, std::int64_t bucket_bytes = kBucketBytes);
   ~GradientReduction();
   GradientReduction(const GradientReduction&) = delete;
   GradientReduction& operator=(const GradientReduction&) = delete;
@@ -30,8 +29,9 @@ class GradientReduction {
   // The next backward is the last of this step. Collective, as is finish(); between the two all ranks make the same
   // other collectives in the same order.
   void begin();
-  // Afterwards gradients and loss hold the sums. Gradients that backward did not touch travel as they are.
-  void finish();
+  // Afterwards gradients and loss hold the sums; zero what no backward has touched since they were dropped. Returns the
+  // sum of the gradients' squares, taken bucket by bucket while later ones are still on their way.
+  double finish();
 
   std::int64_t num_buckets() const { return static_cast<std::int64_t>(buckets_.size()); }
   // Buckets that were on their way before finish() was called; of the step finished last.
@@ -40,15 +40,18 @@ class GradientReduction {
  private:
   struct Bucket {
     at::Tensor slice;       // of the flat buffer
+    at::Tensor gradients;   // the slice without the loss
     std::int64_t size = 0;  // parameters
     std::int64_t missing = 0;
     c10::intrusive_ptr<c10d::Work> work;
   };
-  void arrived(std::size_t bucket);
+  void arrived(std::size_t parameter);
   void send_ready(bool all);
 
+  FlatParameters& parameters_;
   c10d::ProcessGroup& group_;
   std::vector<Bucket> buckets_;
+  std::vector<std::size_t> bucket_of_;  // of each parameter
   std::size_t next_ = 0;  // to be sent
   std::int64_t num_overlapped_ = 0;
   bool active_ = false;

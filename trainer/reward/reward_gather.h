@@ -21,8 +21,8 @@ struct GatheredRewards {
 // and after. What the store does not know is scored once, however often it occurs. Whole queries are dealt to the
 // ranks, so the bits of a reward depend on no number of ranks. A reward that is missing, not finite, or lost because a
 // rank's scorer is not available (Scorer) counts as failed on all ranks. Throws on all ranks when they know different
-// rewards.
+// rewards. carrier: the device whose backend of the group carries the rewards (MessageGather).
 GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences, Scorer& scorer, RewardStore& store,
-                               c10d::ProcessGroup& group);
+                               c10d::ProcessGroup& group, c10::Device carrier = at::kCPU);
 
 }  // namespace saber

@@ -10,7 +10,7 @@
 namespace saber {
 namespace {
 
-constexpr double kNever = -std::numeric_limits<double>::infinity();
+constexpr double kOut = -std::numeric_limits<double>::infinity();
 
 // The draws of all ranks that the shard serves; query_row -1 pads.
 std::vector<Draw> served_draws(const LibraryHead& head, const std::vector<Draw>& mine, std::int64_t longest) {
@@ -65,12 +65,12 @@ torch::Tensor best_items(const LibraryHead& head, const torch::Tensor& z, const 
   const std::int64_t rows = size_of(draws), items = keys.size(0);
   const std::int64_t row_bytes = rows * static_cast<std::int64_t>(sizeof(double));
   const std::int64_t chunk = std::max<std::int64_t>(1, head.max_logit_bytes() / std::max<std::int64_t>(1, row_bytes));
-  torch::Tensor value = torch::full({rows}, kNever, torch::kFloat64), item = torch::zeros({rows}, torch::kInt64);
+  torch::Tensor value = torch::full({rows}, kOut, torch::kFloat64), item = torch::zeros({rows}, torch::kInt64);
   for (std::int64_t begin = 0; begin < items; begin += chunk) {
     const std::int64_t size = std::min(chunk, items - begin), first = head.shard().begin + begin;
     const torch::Tensor logits = torch::matmul(z, keys.narrow(0, begin, size).t()).to(torch::kFloat64);
     const torch::Tensor noise = gumbel_noise(head.library(), draws, settings, position, {first, first + size});
-    const auto [most, place] = (logits + noise).masked_fill_(unusable.narrow(1, begin, size), kNever).max(1);
+    const auto [most, place] = (logits + noise).masked_fill_(unusable.narrow(1, begin, size), kOut).max(1);
     const torch::Tensor better = most > value;
     value = torch::where(better, most, value);
     item = torch::where(better, place + first, item);

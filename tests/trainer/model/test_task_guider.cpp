@@ -9,11 +9,11 @@
 namespace saber {
 namespace {
 
-constexpr std::int64_t kWidth = 4, kLength = 4;
+constexpr std::int64_t kGuiderWidth = 4, kLength = 4;
 
-ModelSettings settings() {
+ModelSettings guider_settings() {
   ModelSettings out;
-  out.width = kWidth;
+  out.width = kGuiderWidth;
   return out;
 }
 
@@ -33,24 +33,24 @@ TEST(TaskGuider, InputsHaveUnitVariance) {
 }
 
 TEST(TaskGuider, GradientsMatchCentralDifferences) {
-  TaskGuider guider(settings(), EmbeddingWidths{3, 2});
+  TaskGuider guider(guider_settings(), EmbeddingWidths{3, 2});
   guider->to(torch::kFloat64);
   test::randomise(*guider, 1);
   const torch::Tensor x = torch::randn({2, 7}, torch::kFloat64).requires_grad_();
-  const torch::Tensor weights = torch::randn({2, kWidth}, torch::kFloat64);
+  const torch::Tensor weights = torch::randn({2, kGuiderWidth}, torch::kFloat64);
   test::NamedInputs inputs = test::parameters_of(*guider);
-  EXPECT_EQ(inputs.at("up.weight").sizes(), (std::vector<std::int64_t>{4 * kWidth, 7}));
+  EXPECT_EQ(inputs.at("up.weight").sizes(), (std::vector<std::int64_t>{4 * kGuiderWidth, 7}));
   inputs["x"] = x;
   test::expect_gradients_match([&] { return (guider(x) * weights).sum(); }, inputs);
 }
 
 class Update : public testing::Test {
  protected:
-  Update() : update_(settings()) {
+  Update() : update_(guider_settings()) {
     update_->to(torch::kFloat64);
     test::randomise(*update_, 2);
-    g_ = torch::randn({2, kLength, kWidth}, torch::kFloat64).requires_grad_();
-    hidden_ = torch::randn({2, kLength, kWidth}, torch::kFloat64).requires_grad_();
+    g_ = torch::randn({2, kLength, kGuiderWidth}, torch::kFloat64).requires_grad_();
+    hidden_ = torch::randn({2, kLength, kGuiderWidth}, torch::kFloat64).requires_grad_();
   }
 
   GuiderUpdate update_;
@@ -58,7 +58,7 @@ class Update : public testing::Test {
 };
 
 TEST_F(Update, GradientsMatchCentralDifferences) {
-  const torch::Tensor weights = torch::randn({2, kLength, kWidth}, torch::kFloat64);
+  const torch::Tensor weights = torch::randn({2, kLength, kGuiderWidth}, torch::kFloat64);
   test::NamedInputs inputs = test::parameters_of(*update_);
   inputs["g"] = g_;
   inputs["hidden"] = hidden_;
@@ -70,7 +70,7 @@ TEST_F(Update, IsCausalBitForBit) {
   const torch::Tensor before = update_(g_, hidden_, later());
   for (std::int64_t k = 0; k < kLength; ++k) {
     torch::Tensor changed = hidden_.clone();
-    changed.select(1, k).add_(torch::randn({2, kWidth}, torch::kFloat64));
+    changed.select(1, k).add_(torch::randn({2, kGuiderWidth}, torch::kFloat64));
     const torch::Tensor after = update_(g_, changed, later());
     EXPECT_TRUE(torch::equal(after.narrow(1, 0, k), before.narrow(1, 0, k))) << k;
     for (std::int64_t i = k; i < kLength; ++i) EXPECT_FALSE(torch::equal(after[0][i], before[0][i])) << k << i;
@@ -84,9 +84,9 @@ TEST_F(Update, IsAttentionOverThePositionsSoFar) {
   for (std::int64_t i = 0; i < kLength; ++i) {
     const torch::Tensor key_value = hidden_[1].narrow(0, 0, i + 1).matmul(p.at("key_value.weight").t());
     const torch::Tensor q = p.at("query.weight").mv(g_[1][i]);
-    const torch::Tensor weights = (key_value.narrow(1, 0, kWidth).mv(q) / 2.0).softmax(0);  // sqrt(width) = 2
-    const torch::Tensor sum = g_[1][i] + weights.matmul(key_value.narrow(1, kWidth, kWidth));
-    const torch::Tensor wanted = torch::layer_norm(sum, {kWidth}, p.at("norm.weight"), p.at("norm.bias"));
+    const torch::Tensor weights = (key_value.narrow(1, 0, kGuiderWidth).mv(q) / 2.0).softmax(0);  // sqrt(width) = 2
+    const torch::Tensor sum = g_[1][i] + weights.matmul(key_value.narrow(1, kGuiderWidth, kGuiderWidth));
+    const torch::Tensor wanted = torch::layer_norm(sum, {kGuiderWidth}, p.at("norm.weight"), p.at("norm.bias"));
     EXPECT_TRUE(torch::allclose(out[1][i], wanted, 1e-10, 1e-10)) << i;
   }
 }

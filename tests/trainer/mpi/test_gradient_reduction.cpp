@@ -51,14 +51,15 @@ class Reduction : public testing::Test {
 TEST_F(Reduction, MostBucketsTravelWhileBackwardGoesOn) {
   Layers model;
   FlatParameters parameters(model);
-  GradientReduction reduction(model, parameters, *group_, /*bucket_bytes=*/300);
+  GradientReduction reduction(parameters, *group_, /*bucket_bytes=*/300);
   EXPECT_EQ(reduction.num_buckets(), 5) << "one per layer, and the unused parameter at the front of the buffer";
   for (int step = 0; step < 3; ++step) {
-    parameters.zero_gradients();
+    parameters.drop_gradients();
     reduction.begin();
     model.loss(mine_).backward();
-    reduction.finish();
+    const double squares = reduction.finish();
     expect_gradients(model);
+    EXPECT_NEAR(squares, parameters.gradients().square().sum().item<double>(), 1e-5 * squares);
     EXPECT_EQ(reduction.num_overlapped(), 4) << "the unused parameter waits for the end";
   }
 }
@@ -66,8 +67,8 @@ TEST_F(Reduction, MostBucketsTravelWhileBackwardGoesOn) {
 TEST_F(Reduction, EarlierBackwardsSendNothing) {
   Layers model;
   FlatParameters parameters(model);
-  GradientReduction reduction(model, parameters, *group_, 300);
-  parameters.zero_gradients();
+  GradientReduction reduction(parameters, *group_, 300);
+  parameters.drop_gradients();
   const std::int64_t before = mpi_world().operations().begin("none").number;
   model.loss(mine_).backward();
   EXPECT_EQ(mpi_world().operations().begin("none").number, before + 1);
@@ -79,8 +80,8 @@ TEST_F(Reduction, EarlierBackwardsSendNothing) {
 TEST_F(Reduction, ARankWithoutSamplesTakesPart) {
   Layers model;
   FlatParameters parameters(model);
-  GradientReduction reduction(model, parameters, *group_, 300);
-  parameters.zero_gradients();
+  GradientReduction reduction(parameters, *group_, 300);
+  parameters.drop_gradients();
   reduction.begin();
   if (mpi_world().rank() > 0) model.loss(mine_).backward();
   reduction.finish();
@@ -96,9 +97,10 @@ TEST_F(Reduction, ARankWithoutSamplesTakesPart) {
 TEST_F(Reduction, NoHookIsLeftBehind) {
   Layers model;
   FlatParameters parameters(model);
-  { const GradientReduction reduction(model, parameters, *group_, 300); }
+  { const GradientReduction reduction(parameters, *group_, 300); }
+  parameters.drop_gradients();
   model.loss(mine_).backward();
-  EXPECT_NE(parameters.gradients().abs().sum().item<double>(), 0);
+  EXPECT_EQ(parameters.gradients().abs().sum().item<double>(), 0) << "nobody has put the gradients into their place";
 }
 
 }  // namespace

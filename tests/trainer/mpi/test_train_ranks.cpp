@@ -1,4 +1,5 @@
-// Data parallel training against one process that takes the whole global batch: plain autograd, LibTorch's own AdamW.
+// Data parallel training against one process, rank 0, that takes the whole global batch: plain autograd, LibTorch's own
+// AdamW. That all ranks hold the same bits is a test of its own.
 #include <gtest/gtest.h>
 
 #include "tests/data/temporary_folder.h"
@@ -10,15 +11,17 @@ namespace {
 using namespace test;
 
 void expect_equal_to_reference(const std::string& kind, torch::ScalarType type, double tolerance,
-                               StepOptions options = {}, bool sharded = false, std::int64_t steps = kSteps) {
+                               StepOptions options = {}, bool sharded = false, double rate = 3e-3) {
   World world({kind + " 60 epochs"}, type), together({kind + " 60 epochs"}, type, sharded);
+  for (World* const each : {&world, &together}) each->settings.listwise.optimiser.rate = rate;
   together.options = options;
   Reference reference(world);
   Trainer trainer = together.trainer(together.model());
   ASSERT_GE(trainer.total_steps(), kSteps);
   double first_loss = 0, last_loss = 0;
-  for (std::int64_t step = 0; step < steps; ++step) {
+  for (std::int64_t step = 0; step < kSteps; ++step) {
     const StepReport report = trainer.step();
+    if (!mpi_world().is_root()) continue;
     EXPECT_EQ(report.step, step + 1);
     EXPECT_EQ(report.units, reference.units(step)) << "the batches do not depend on the number of ranks";
     const double wanted = reference.step(step);
@@ -27,7 +30,7 @@ void expect_equal_to_reference(const std::string& kind, torch::ScalarType type, 
         << kind << " step " << step;
     (step < 10 ? first_loss : last_loss) = report.loss;
   }
-  EXPECT_NE(first_loss, last_loss);
+  if (mpi_world().is_root()) EXPECT_NE(first_loss, last_loss);
 }
 
 TEST(TrainRanks, ListwiseInFloat64EqualsOneProcess) {
@@ -120,8 +123,8 @@ TEST(TrainRanks, ALibrarySmallerThanTheWorld) {
 }
 
 TEST(TrainRanks, Float32EqualsOneProcess) {
-  // After more steps at this rate rounding has grown to 2e-4.
-  expect_equal_to_reference("listwise", torch::kFloat32, 1e-4, {}, false, 50);
+  // At ten times this rate rounding has grown to 2e-4 after 75 steps.
+  expect_equal_to_reference("listwise", torch::kFloat32, 1e-4, {}, false, 3e-4);
 }
 
 TEST(TrainRanks, AllRanksHoldTheSameBits) {

@@ -25,6 +25,10 @@ bool shares(const torch::Tensor& part, const torch::Tensor& whole) {
   return at >= begin && at + part.nbytes() <= begin + whole.nbytes();
 }
 
+void settle_all(FlatParameters& flat) {
+  for (std::size_t i = 0; i < flat.parameters().size(); ++i) flat.settle_gradient(i);
+}
+
 TEST(FlatParameters, MovingChangesNoValue) {
   SaberModel model = small_model();
   const torch::Tensor before = output(model).detach();
@@ -49,11 +53,14 @@ TEST(FlatParameters, GradientsLandInTheBuffer) {
   test::randomise(*model, 5, 0.3);
   test::randomise(*plain, 5, 0.3);
   FlatParameters flat(*model);
-  for (int round = 0; round < 2; ++round) {
-    flat.zero_gradients();
-    output(model).square().sum().backward();
+  for (int backwards = 1; backwards <= 2; ++backwards) {
+    flat.drop_gradients();
     plain->zero_grad();
-    output(plain).square().sum().backward();
+    for (int i = 0; i < backwards; ++i) {
+      output(model).square().sum().backward();
+      settle_all(flat);
+      output(plain).square().sum().backward();
+    }
     const NamedTensors gradients = flat.named(flat.gradients());
     for (const auto& [name, p] : test::parameters_of(*plain)) {
       const torch::Tensor wanted = p.grad().defined() ? p.grad() : torch::zeros_like(p);
@@ -68,8 +75,12 @@ TEST(FlatParameters, ViewsStayViews) {
   FlatParameters flat(*model);
   const torch::Tensor before = output(model).detach();
   output(model).sum().backward();
+  EXPECT_GT(flat.gradients().abs().max().item<double>(), 0);
   flat.values().add_(0.1);
-  flat.zero_gradients();
+  flat.loss().fill_(3);
+  flat.drop_gradients();
+  EXPECT_EQ(flat.loss().item<double>(), 0);
+  settle_all(flat);
   for (const auto& [name, p] : test::parameters_of(*model)) {
     EXPECT_TRUE(shares(p, flat.values())) << name;
     EXPECT_TRUE(shares(p.grad(), flat.gradients_and_loss())) << name;

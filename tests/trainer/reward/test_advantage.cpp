@@ -10,7 +10,7 @@
 namespace saber {
 namespace {
 
-const double kNan = std::numeric_limits<double>::quiet_NaN();
+const double kFailed = std::numeric_limits<double>::quiet_NaN();
 
 TEST(Advantage, IsNormalisedWithinEachGroup) {
   const std::vector<double> rewards = {-1, -2, -3, 10, 10.5, 11};
@@ -23,7 +23,7 @@ TEST(Advantage, IsNormalisedWithinEachGroup) {
 }
 
 TEST(Advantage, FailuresAreMaskedAndCounted) {
-  const Advantages a = group_advantages(std::vector<double>{-1, kNan, -3, kNan}, 4);
+  const Advantages a = group_advantages(std::vector<double>{-1, kFailed, -3, kFailed}, 4);
   const double scale = std::sqrt(2.0) + 0.05;
   const std::vector<double> wanted = {1 / scale, 0, -1 / scale, 0};
   for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_NEAR(a.values[i], wanted[i], 1e-12) << i;
@@ -33,13 +33,13 @@ TEST(Advantage, FailuresAreMaskedAndCounted) {
 
 TEST(Advantage, GroupsWithoutSpreadGiveNoGradientAndAreCounted) {
   // Equal rewards whose mean is rounded; one reward alone; none.
-  const std::vector<double> rewards = {-0.1, -0.1, -0.1, kNan, -5, kNan, kNan, kNan, kNan, -1, -2, -1};
+  const std::vector<double> rewards = {-0.1, -0.1, -0.1, kFailed, -5, kFailed, kFailed, kFailed, kFailed, -1, -2, -1};
   const Advantages a = group_advantages(rewards, 3);
   for (std::size_t i = 0; i < 9; ++i) EXPECT_EQ(a.values[i], 0) << i;
   EXPECT_NE(a.values[9], 0);
   EXPECT_EQ(a.flat_groups, 3);
   EXPECT_EQ(a.failed, 5);
-  EXPECT_TRUE(std::isnan(group_advantages(std::vector<double>{kNan, kNan}, 2).mean_reward));
+  EXPECT_TRUE(std::isnan(group_advantages(std::vector<double>{kFailed, kFailed}, 2).mean_reward));
 }
 
 TEST(Advantage, WantsWholeGroups) {

@@ -25,7 +25,7 @@ EmbeddingSet pixel_set(std::int64_t picture_size = 8) {
   return test::small_set(sizes);
 }
 
-TinyLvlm random_lvlm(std::int64_t num_words = 5) {
+TinyLvlm untrained_lvlm(std::int64_t num_words = 5) {
   torch::manual_seed(11);
   std::vector<std::string> words;
   for (std::int64_t i = 0; i < num_words; ++i) words.push_back(fmt::format("w{}", i));
@@ -47,7 +47,7 @@ std::vector<DemonstrationSequence> random_sequences(const EmbeddingSet& set, std
 // Passes questions on to a scorer with reuse and compares its answers with those of one without.
 class Comparing : public Scorer {
  public:
-  explicit Comparing(const EmbeddingSet& set) : reusing_(random_lvlm(), set, true), whole_(random_lvlm(), set, false) {}
+  explicit Comparing(const EmbeddingSet& set) : reusing_(untrained_lvlm(), set, true), whole_(untrained_lvlm(), set, false) {}
   std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override {
     const auto found = reusing_.score(sequences), wanted = whole_.score(sequences);
     EXPECT_EQ(found.size(), sequences.size());
@@ -97,10 +97,10 @@ TEST(TinyLvlmScorer, AScoreDoesNotDependOnTheRestOfTheCall) {
   const EmbeddingSet set = pixel_set();
   for (const std::int64_t shots : {0, 2, 5}) {
     const std::vector<DemonstrationSequence> sequences = random_sequences(set, 20, shots);
-    TinyLvlmScorer together(random_lvlm(), set);
+    TinyLvlmScorer together(untrained_lvlm(), set);
     const auto scores = together.score(sequences);
     for (std::size_t i = 0; i < sequences.size(); i += 6) {
-      const auto alone = TinyLvlmScorer(random_lvlm(), set).score(std::span(sequences).subspan(i, 1));
+      const auto alone = TinyLvlmScorer(untrained_lvlm(), set).score(std::span(sequences).subspan(i, 1));
       EXPECT_NEAR(alone[0]->log_likelihood, scores[i]->log_likelihood, 1e-5);
     }
   }
@@ -113,18 +113,18 @@ TEST(TinyLvlmScorer, AnswersInTheOrderOfTheQuestions) {
     for (auto& sequence : random_sequences(set, 3, shots)) mixed.push_back(std::move(sequence));
   }
   mixed[4].query = set.rows_of(Split::validation)[0];
-  TinyLvlmScorer scorer(random_lvlm(), set);
+  TinyLvlmScorer scorer(untrained_lvlm(), set);
   const auto scores = scorer.score(mixed);
   ASSERT_EQ(scores.size(), mixed.size());
   for (std::size_t i = 0; i < mixed.size(); ++i) {
-    const auto alone = TinyLvlmScorer(random_lvlm(), set, false).score(std::span(mixed).subspan(i, 1));
+    const auto alone = TinyLvlmScorer(untrained_lvlm(), set, false).score(std::span(mixed).subspan(i, 1));
     EXPECT_NEAR(alone[0]->log_likelihood, scores[i]->log_likelihood, 1e-5) << i;
   }
 }
 
 TEST(TinyLvlmScorer, OrderAndEveryDemonstrationMatter) {
   const EmbeddingSet set = pixel_set();
-  TinyLvlmScorer scorer(random_lvlm(), set);
+  TinyLvlmScorer scorer(untrained_lvlm(), set);
   DemonstrationSequence sequence = random_sequences(set, 1, 3)[0];
   const auto value = [&] { return scorer.score(std::span(&sequence, 1))[0]->log_likelihood; };
   const double before = value();
@@ -138,7 +138,7 @@ TEST(TinyLvlmScorer, OrderAndEveryDemonstrationMatter) {
 
 TEST(TinyLvlmScorer, CorrectMeansTheLvlmsFirstChoice) {
   const EmbeddingSet set = pixel_set();
-  TinyLvlm lvlm = random_lvlm();
+  TinyLvlm lvlm = untrained_lvlm();
   {
     const torch::NoGradGuard no_grad;
     lvlm->decoder()->named_parameters()["head.bias"][2] = 1e3;  // it always says w2
@@ -155,16 +155,16 @@ TEST(TinyLvlmScorer, CorrectMeansTheLvlmsFirstChoice) {
 TEST(TinyLvlmScorer, RefusesWhatItCannotRead) {
   EmbeddingSet set = pixel_set();
   set.text_result[17] = "giraffe";
-  expect_bad_input({"giraffe", "/text/result", "row 17"}, [&] { TinyLvlmScorer(random_lvlm(), set); });
+  expect_bad_input({"giraffe", "/text/result", "row 17"}, [&] { TinyLvlmScorer(untrained_lvlm(), set); });
   set = pixel_set();
   set.tasks.question[1] = 64;
-  expect_bad_input({"/tasks/question", "64"}, [&] { TinyLvlmScorer(random_lvlm(), set); });
+  expect_bad_input({"/tasks/question", "64"}, [&] { TinyLvlmScorer(untrained_lvlm(), set); });
   set = pixel_set(16);
-  expect_bad_input({"/pixels", "16x16", "8x8"}, [&] { TinyLvlmScorer(random_lvlm(), set); });
+  expect_bad_input({"/pixels", "16x16", "8x8"}, [&] { TinyLvlmScorer(untrained_lvlm(), set); });
   set = test::small_set();
-  expect_bad_input({"/pixels"}, [&] { TinyLvlmScorer(random_lvlm(), set); });
+  expect_bad_input({"/pixels"}, [&] { TinyLvlmScorer(untrained_lvlm(), set); });
   set = pixel_set();
-  TinyLvlmScorer scorer(random_lvlm(), set);
+  TinyLvlmScorer scorer(untrained_lvlm(), set);
   const auto nine = random_sequences(set, 1, 9);
   expect_bad_input({"9 shots", "at most 8"}, [&] { scorer.score(nine); });
   EXPECT_EQ(scorer.score(random_sequences(set, 1, 8)).size(), 1U);
@@ -172,13 +172,13 @@ TEST(TinyLvlmScorer, RefusesWhatItCannotRead) {
 
 TEST(TinyLvlmScorer, ItsIdentityNamesTheWeights) {
   const EmbeddingSet set = pixel_set();
-  TinyLvlm changed = random_lvlm();
+  TinyLvlm changed = untrained_lvlm();
   {
     const torch::NoGradGuard no_grad;
     changed->decoder()->parameters()[0].add_(1e-3);
   }
-  const std::string a = TinyLvlmScorer(random_lvlm(), set).identity();
-  EXPECT_EQ(a, TinyLvlmScorer(random_lvlm(), set, false).identity());
+  const std::string a = TinyLvlmScorer(untrained_lvlm(), set).identity();
+  EXPECT_EQ(a, TinyLvlmScorer(untrained_lvlm(), set, false).identity());
   EXPECT_NE(a, TinyLvlmScorer(changed, set).identity());
 }
 
