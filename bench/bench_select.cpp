@@ -32,7 +32,9 @@ void run(const Settings& settings) {
   for (std::int64_t i = 0; i < kQueries; ++i) rows.push_back(test[index_of(i % size_of(test))]);
   SelectOptions greedy, beam;
   beam.beam = 3;
-  Selector greedy_selector(model, set, features, greedy), beam_selector(model, set, features, beam);
+  const Library library(set);
+  const LibraryHead head(library, features, {});
+  Selector greedy_selector(model, head, greedy), beam_selector(model, head, beam);
   const auto rate_of = [&](Selector& selector) {
     return static_cast<double>(kQueries) / seconds_of([&] { selector.select(set, features, rows); });
   };
@@ -43,10 +45,10 @@ void run(const Settings& settings) {
     greedy_rates.push_back(rate_of(greedy_selector));
     beam_rates.push_back(rate_of(beam_selector));
   }
-  const auto library = static_cast<double>(set.rows_of(Split::library).size());
-  const double flops = flops_per_query(settings.model, features.widths(), library, static_cast<double>(greedy.shots));
+  const double flops = flops_per_query(settings.model, features.widths(), static_cast<double>(library.size()),
+                                       static_cast<double>(greedy.shots));
   const double rate = matmul_rate(1024);
-  fmt::print("library of {:.0f}, {} shots, {} threads, medians of {} rounds of {} queries\n", library, greedy.shots,
+  fmt::print("library of {}, {} shots, {} threads, medians of {} rounds of {} queries\n", library.size(), greedy.shots,
              at::get_num_threads(), kRounds, kQueries);
   fmt::print("  greedy       {:>8.0f} queries/s\n", median(greedy_rates));
   fmt::print("  beam of 3    {:>8.0f} queries/s\n", median(beam_rates));

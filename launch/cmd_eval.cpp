@@ -3,7 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <memory>
+#include <optional>
+#include <span>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -12,9 +16,9 @@
 #include "core/progress.h"
 #include "launch/commands.h"
 #include "launch/inputs.h"
+#include "launch/run_selector.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
 #include "trainer/search/baselines.h"
-#include "trainer/search/selector.h"
 
 namespace saber {
 namespace {
@@ -37,15 +41,41 @@ struct Outcome {
   std::uint8_t padding = 0;
 };
 
+// What is shown for one query, in the order of row_names().
+using Shown = std::vector<DemonstrationSequence>;
+
+// Of the queries at `positions`, which are this rank's. Where the library is sharded, the ranks choose for all queries
+// together.
+std::vector<Shown> shown_by_share(const EvalSettings& eval, const EmbeddingSet& set, c10d::ProcessGroup* sharded,
+                                  const std::vector<std::int64_t>& rows, const std::vector<std::int64_t>& positions,
+                                  const std::vector<Selection>& saber) {
+  constexpr std::size_t kQueries = 4096;  // that the ranks choose for at once
+  const Baselines baselines(set, eval.shots, eval.seed, sharded);
+  std::vector<std::int64_t> mine;
+  for (const std::int64_t position : positions) mine.push_back(rows[index_of(position)]);
+  const std::span<const std::int64_t> queries = sharded == nullptr ? mine : rows;
+  std::vector<Shown> out(mine.size());
+  for (const std::string& name : row_names()) {
+    if (name == "saber") {
+      for (std::size_t i = 0; i < mine.size(); ++i) out[i].push_back({mine[i], saber[index_of(positions[i])].rows});
+      continue;
+    }
+    std::vector<std::vector<std::int64_t>> chosen;
+    for (std::size_t begin = 0; begin < queries.size(); begin += kQueries) {
+      auto some = baselines.select(name, queries.subspan(begin, std::min(kQueries, queries.size() - begin)));
+      chosen.insert(chosen.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    }
+    for (std::size_t i = 0; i < mine.size(); ++i)
+      out[i].push_back({mine[i], chosen[sharded == nullptr ? i : index_of(positions[i])]});
+  }
+  return out;
+}
+
 // Adds every selection of one query, scored in one go.
-void evaluate_query(const EmbeddingSet& set, std::int64_t row, std::int64_t query_index, const Baselines& baselines,
-                    const Selection& saber, Scorer& scorer, std::vector<Outcome>& outcomes) {
-  const std::vector<std::string> names = row_names();
-  std::vector<DemonstrationSequence> sequences;
-  for (const std::string& name : names)
-    sequences.push_back({row, name == "saber" ? saber.rows : baselines.select(name, row)});
-  const std::vector<std::optional<Score>> scores = scorer.score(sequences);
-  for (std::size_t i = 0; i < names.size(); ++i) {
+void evaluate_query(const EmbeddingSet& set, std::int64_t query_index, const Shown& shown, Scorer& scorer,
+                    std::vector<Outcome>& outcomes) {
+  const std::vector<std::optional<Score>> scores = scorer.score(shown);
+  for (std::size_t i = 0; i < shown.size(); ++i) {
     Outcome outcome;
     outcome.query_index = query_index;
     outcome.name = static_cast<std::int32_t>(i);
@@ -54,9 +84,8 @@ void evaluate_query(const EmbeddingSet& set, std::int64_t row, std::int64_t quer
       outcome.log_likelihood = scores[i]->log_likelihood;
       outcome.correct = scores[i]->correct ? 1 : 0;
     }
-    const auto& shots = sequences[i].shots;
-    outcome.holds_answer = std::any_of(shots.begin(), shots.end(), [&](std::int64_t shot) {
-      return set.text_result[index_of(shot)] == set.text_result[index_of(row)];
+    outcome.holds_answer = std::any_of(shown[i].shots.begin(), shown[i].shots.end(), [&](std::int64_t shot) {
+      return set.text_result[index_of(shot)] == set.text_result[index_of(shown[i].query)];
     });
     outcomes.push_back(outcome);
   }
@@ -124,27 +153,31 @@ void print_table(const nlohmann::ordered_json& rows) {
   }
 }
 
-constexpr std::int64_t kBlock = 64;
-
-// The blocks of queries that are this rank's. Blocks, not single queries, go round: the selector works in blocks of 64.
-std::vector<Outcome> evaluate_share(const MpiSession& session, const EvalSettings& eval, const EmbeddingSet& set,
-                                    const Features& features, const std::vector<std::int64_t>& rows, Selector& selector,
+// Rank 0 shows how far its own share is.
+std::vector<Outcome> evaluate_share(const MpiSession& session, const EmbeddingSet& set,
+                                    const std::vector<std::int64_t>& positions, const std::vector<Shown>& shown,
                                     Scorer& scorer) {
-  const Baselines baselines(set, eval.shots, eval.seed);
   std::vector<Outcome> outcomes;
-  Progress progress("eval (all ranks)", "queries", size_of(rows), !session.is_root());
-  for (std::int64_t begin = 0, block = 0; begin < size_of(rows); begin += kBlock, ++block) {
-    const auto queries = std::span(rows).subspan(index_of(begin), index_of(std::min(kBlock, size_of(rows) - begin)));
-    if (block % session.world_size() == session.rank()) {
-      const std::vector<Selection> selections = selector.select(set, features, queries);
-      for (std::size_t i = 0; i < queries.size(); ++i) {
-        evaluate_query(set, queries[i], begin + static_cast<std::int64_t>(i), baselines, selections[i], scorer,
-                       outcomes);
-      }
-    }
-    progress.add(static_cast<std::int64_t>(queries.size()));
+  Progress progress("eval (rank 0's share)", "queries", size_of(positions), !session.is_root());
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    evaluate_query(set, positions[i], shown[i], scorer, outcomes);
+    progress.add(1);
   }
   return outcomes;
+}
+
+nlohmann::ordered_json table_of(const EvalSettings& eval, const EmbeddingSet& set, const TrainedModel& trained,
+                                const Scorer& scorer, std::int64_t num_queries,
+                                const std::vector<std::vector<Outcome>>& outcomes) {
+  return {{"split", eval.split},
+          {"queries", num_queries},
+          {"shots", eval.shots},
+          {"beam", eval.beam},
+          {"checkpoint", trained.folder.string()},
+          {"step", trained.step},
+          {"data_fingerprint", set.fingerprint},
+          {"lvlm", scorer.identity()},
+          {"rows", summary(outcomes)}};
 }
 
 }  // namespace
@@ -160,37 +193,32 @@ void EvalSettings::declare(Schema& schema) {
 
 int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
   const EvalSettings& eval = settings.eval;
-  const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
+  const HeadOptions head = head_options(settings, group);
+  const EmbeddingSet set = load_embedding_set(session, settings.embeddings, head.group != nullptr);
   std::vector<std::int64_t> rows = set.rows_of(split_of_name(eval.split));
   if (eval.max_queries > 0 && eval.max_queries < size_of(rows)) rows.resize(index_of(eval.max_queries));
   std::unique_ptr<TinyLvlmScorer> scorer;
-  std::unique_ptr<Selector> selector;
-  TrainedModel trained;
+  std::unique_ptr<RunSelector> selector;
   const Features features(set, torch::kFloat32);
   session.on_all([&] {
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
     scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
-    trained = load_trained_model(settings.run_folder, features.widths());
     SelectOptions options;
     options.shots = eval.shots;
     options.beam = eval.beam;
-    selector = std::make_unique<Selector>(trained.model, set, features, options);
+    selector = std::make_unique<RunSelector>(settings, group, set, features, options);
   });
 
+  const std::int64_t world = session.world_size();
+  const std::vector<std::int64_t> positions = positions_of_rank(session.rank(), world, size_of(rows));
+  const std::vector<Selection> selections = selector->select(session, set, features, rows);
+  const std::vector<Shown> shown = shown_by_share(eval, set, head.group, rows, positions, selections);
   std::vector<Outcome> outcomes;
-  session.on_all([&] { outcomes = evaluate_share(session, eval, set, features, rows, *selector, *scorer); });
-  const std::int64_t blocks = ceil_div(ceil_div(size_of(rows), kBlock), std::int64_t{session.world_size()});
-  const auto all_outcomes = all_gather_values(group, outcomes, blocks * kBlock * size_of(row_names()));
+  session.on_all([&] { outcomes = evaluate_share(session, set, positions, shown, *scorer); });
+  const std::int64_t most = size_of(positions_of_rank(0, world, size_of(rows))) * size_of(row_names());
+  const auto all_outcomes = all_gather_values(group, outcomes, most);
   session.on_root([&]() -> std::string {
-    const nlohmann::ordered_json table = {{"split", eval.split},
-                                          {"queries", rows.size()},
-                                          {"shots", eval.shots},
-                                          {"beam", eval.beam},
-                                          {"checkpoint", trained.folder.string()},
-                                          {"step", trained.step},
-                                          {"data_fingerprint", set.fingerprint},
-                                          {"lvlm", scorer->identity()},
-                                          {"rows", summary(all_outcomes)}};
+    const auto table = table_of(eval, set, selector->trained(), *scorer, size_of(rows), all_outcomes);
     const std::filesystem::path output = eval.output;
     if (output.has_parent_path()) create_folders(output.parent_path());
     write_file_atomic(output, table.dump() + "\n");

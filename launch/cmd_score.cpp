@@ -139,6 +139,8 @@ void ScoreSettings::declare(Schema& schema) {
 
 int run_score(const MpiSession& session, const Settings& settings) {
   const ScoreSettings& score = settings.score;
+  if (session.is_root() && settings.model.head == "sharded")
+    spdlog::info("model.head: sharded is not for score, every rank holds the whole library");
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
   std::vector<std::int64_t> rows;
   std::unique_ptr<TinyLvlmScorer> scorer;

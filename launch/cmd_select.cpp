@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
 
 #include "core/atomic_file.h"
@@ -12,7 +13,7 @@
 #include "launch/chat_prompt.h"
 #include "launch/commands.h"
 #include "launch/inputs.h"
-#include "trainer/search/selector.h"
+#include "launch/run_selector.h"
 
 namespace saber {
 namespace {
@@ -49,6 +50,28 @@ std::vector<std::int64_t> query_rows(const SelectSettings& select, const Embeddi
   return rows;
 }
 
+void require_same_widths(const EmbeddingSet& library, const EmbeddingSet& queries, const std::string& place) {
+  if (queries.image_width == library.image_width && queries.text_width == library.text_width) return;
+  throw_bad_input(fmt::format("has embeddings of width {} and {}, the library {} and {}", queries.image_width,
+                              queries.text_width, library.image_width, library.text_width),
+                  place);
+}
+
+void write_selections(const SelectSettings& select, const EmbeddingSet& queries, const std::vector<std::int64_t>& rows,
+                      const EmbeddingSet& library, const std::vector<Selection>& selections) {
+  const PromptStyle style{select.prompts == "multi_turn", select.two_phase};
+  std::string lines;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    auto line = selection_json(queries, rows[i], library, selections[i]);
+    if (select.prompts != "none")
+      line["messages"] = chat_messages(style, queries, rows[i], library, selections[i].rows);
+    lines += line.dump() + "\n";
+  }
+  const std::filesystem::path output = select.output;
+  if (output.has_parent_path()) create_folders(output.parent_path());
+  write_file_atomic(output, lines);
+}
+
 }  // namespace
 
 void SelectSettings::declare(Schema& schema) {
@@ -74,40 +97,28 @@ SelectOptions SelectSettings::all_options() const {
   return out;
 }
 
-int run_select(const MpiSession& session, const Settings& settings) {
+int run_select(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
   const SelectSettings& select = settings.select;
-  session.on_root([&]() -> std::string {
-    const EmbeddingSet library = read_embedding_set(settings.embeddings);
-    const std::optional<EmbeddingSet> foreign =
-        select.queries.empty() ? std::nullopt : std::optional(read_embedding_set(select.queries));
-    const EmbeddingSet& queries = foreign ? *foreign : library;
-    if (queries.image_width != library.image_width || queries.text_width != library.text_width) {
-      throw_bad_input(fmt::format("has embeddings of width {} and {}, the library {} and {}", queries.image_width,
-                                  queries.text_width, library.image_width, library.text_width),
-                      select.queries);
-    }
-    const std::vector<std::int64_t> rows = query_rows(select, queries, foreign.has_value());
+  const EmbeddingSet library = load_embedding_set(session, settings.embeddings, settings.model.head == "sharded");
+  std::optional<EmbeddingSet> foreign;
+  if (!select.queries.empty()) foreign = load_embedding_set(session, select.queries);
+  const EmbeddingSet& queries = foreign ? *foreign : library;
+  const std::vector<std::int64_t> rows = query_rows(select, queries, foreign.has_value());
+  const Features features(library, torch::kFloat32), query_features(queries, torch::kFloat32);
+  std::unique_ptr<RunSelector> selector;
+  session.on_all([&] {
+    require_same_widths(library, queries, select.queries);
     if (rows.empty()) throw_bad_input("has no rows of split " + select.split, settings.embeddings + " /split");
-    const Features features(library, torch::kFloat32), query_features(queries, torch::kFloat32);
-    const TrainedModel trained = load_trained_model(settings.run_folder, features.widths());
-    Selector selector(trained.model, library, features, select.all_options());
+    selector = std::make_unique<RunSelector>(settings, group, library, features, select.all_options());
+  });
 
-    const auto start = std::chrono::steady_clock::now();
-    const std::vector<Selection> selections = selector.select(queries, query_features, rows);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const PromptStyle style{select.prompts == "multi_turn", select.two_phase};
-    std::string lines;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      auto line = selection_json(queries, rows[i], library, selections[i]);
-      if (select.prompts != "none")
-        line["messages"] = chat_messages(style, queries, rows[i], library, selections[i].rows);
-      lines += line.dump() + "\n";
-    }
-    const std::filesystem::path output = select.output;
-    if (output.has_parent_path()) create_folders(output.parent_path());
-    write_file_atomic(output, lines);
-    spdlog::info("wrote {}: {} queries, {} shots, {:.0f} queries/s, model {}", output.string(), rows.size(),
-                 select.options.shots, static_cast<double>(rows.size()) / seconds, trained.folder.string());
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<Selection> selections = selector->select(session, queries, query_features, rows);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  session.on_root([&]() -> std::string {
+    write_selections(select, queries, rows, library, selections);
+    spdlog::info("wrote {}: {} queries, {} shots, {:.0f} queries/s, model {}", select.output, rows.size(),
+                 select.options.shots, static_cast<double>(rows.size()) / seconds, selector->trained().folder.string());
     return {};
   });
   return 0;

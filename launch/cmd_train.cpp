@@ -108,7 +108,7 @@ int run_train(const MpiSession& session, const Settings& settings, c10d::Process
   session.on_all([&] {
     if (settings.train.has_stage("reinforce"))
       scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
-    const HeadOptions head{sharded ? &group : nullptr, settings.model.max_logit_mib << 20};
+    const HeadOptions head = head_options(settings, group);
     stages = make_stages(settings.train, seed,
                          {set, features, trees, settings.train.scores, scorer.get(), head,
                           carrier_of_rewards(group, settings.comm)});

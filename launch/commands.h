@@ -14,7 +14,7 @@ int run_lvlm(const MpiSession& session, const Settings& settings, const std::str
 
 int run_score(const MpiSession& session, const Settings& settings);
 int run_train(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group);
-int run_select(const MpiSession& session, const Settings& settings);
+int run_select(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group);
 int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group);
 
 }  // namespace saber

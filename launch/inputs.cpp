@@ -63,6 +63,10 @@ std::vector<ScoreTree> load_score_trees(const MpiSession& session, const std::ve
   });
 }
 
+HeadOptions head_options(const Settings& settings, c10d::ProcessGroup& group) {
+  return {settings.model.head == "sharded" ? &group : nullptr, settings.model.max_logit_mib << 20};
+}
+
 std::string build_description() {
   return fmt::format("saber {}, LibTorch {}, g++ {}", SABER_VERSION, TORCH_VERSION, __VERSION__);
 }

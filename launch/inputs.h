@@ -12,12 +12,16 @@
 #include "launch/settings.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/model/features.h"
+#include "trainer/search/library_head.h"
 
 namespace saber {
 
 // share: each rank holds its share of the library only.
 EmbeddingSet load_embedding_set(const MpiSession& session, const std::string& path, bool share = false);
 std::vector<ScoreTree> load_score_trees(const MpiSession& session, const std::vector<std::string>& paths);
+
+// How the ranks hold the library: settings.model.head.
+HeadOptions head_options(const Settings& settings, c10d::ProcessGroup& group);
 
 // Compiler, LibTorch and SabER versions, stored in checkpoints.
 std::string build_description();

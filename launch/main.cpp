@@ -26,7 +26,8 @@ void keep_freed_memory() {
 }
 
 int dispatch(const MpiSession& session, const Settings& settings, const CommandLine& line) {
-  // Ranks of train meet in every step; those of other commands work for themselves and meet at the end.
+  // Ranks of train meet in every step. Those of other commands work for themselves for long, unless they choose from a
+  // sharded library, and meet at the end.
   const bool patient = line.command != "train";
   const Watchdog watchdog(session, {static_cast<double>(settings.comm.first_deadline_s),
                                     static_cast<double>(settings.comm.deadline_s), patient});
@@ -37,7 +38,7 @@ int dispatch(const MpiSession& session, const Settings& settings, const CommandL
   if (line.command == "lvlm") return run_lvlm(session, settings, line.action);
   if (line.command == "score") return run_score(session, settings);
   if (line.command == "train") return run_train(session, settings, *group);
-  if (line.command == "select") return run_select(session, settings);
+  if (line.command == "select") return run_select(session, settings, *group);
   if (line.command == "eval") return run_eval(session, settings, *group);
   throw Error(ErrorKind::internal, "no command " + line.command);
 }

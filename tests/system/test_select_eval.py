@@ -83,6 +83,34 @@ class Select(Trained):
             self.select(again, ranks=ranks)
             self.assertEqual(again.read_bytes(), self.output.read_bytes())
 
+    def test_any_number_of_ranks_holds_the_library_whole_or_in_shares(self):
+        """Three blocks of queries; one process that holds everything, for comparison."""
+        output = saber_test.work / "ranks.jsonl"
+        for beam in (1, 3):
+            changes = {"select__split": "validation", "select__beam": beam, "select__distinct_answers": "true"}
+            self.select(output, **changes)
+            wanted, wanted_bytes = json_lines(output), output.read_bytes()
+            for head, ranks in (("replicated", 2), ("replicated", 3), ("sharded", 1), ("sharded", 2), ("sharded", 3)):
+                with self.subTest(beam=beam, head=head, ranks=ranks):
+                    output.unlink()
+                    self.select(output, ranks=ranks, model__head=head, **changes)
+                    if head == "replicated":
+                        self.assertEqual(output.read_bytes(), wanted_bytes)
+                    found = json_lines(output)
+                    self.assertEqual(self.choices(found), self.choices(wanted))
+                    for one, other in zip(found, wanted):
+                        for icd, same in zip(one["icds"], other["icds"]):
+                            self.assertAlmostEqual(icd.pop("log_probability"), same["log_probability"], delta=1e-5)
+                            self.assertEqual(icd, {key: value for key, value in same.items() if key in icd})
+
+    def test_a_run_trained_on_shares_selects_from_the_whole_and_back(self):
+        run_folder, output = saber_test.work / "sharded-run", saber_test.work / "of-sharded-run.jsonl"
+        run_well(self.world.train_args(run_folder, train__max_steps=2, model__head="sharded"), ranks=2)
+        self.select(output, run__dir=run_folder)
+        wanted = self.choices(json_lines(output))
+        self.select(output, run__dir=run_folder, ranks=2, model__head="sharded")
+        self.assertEqual(self.choices(json_lines(output)), wanted)
+
     def test_other_split_and_number_of_shots(self):
         output = saber_test.work / "validation.jsonl"
         self.select(output, select__split="validation", select__shots=1)
@@ -134,6 +162,20 @@ class Select(Trained):
                 **{"run__dir": self.run_folder, "select__output": output, **changes})])
             self.assertEqual(result.status, 2, result)
             self.assertIn(message, result.lines("error")[0])
+            self.assertFalse(output.exists())
+
+    def test_ranks_refuse_together_in_one_line(self):
+        output = saber_test.work / "refused.jsonl"
+        changes = {"select__split": "validation", "select__distinct_answers": "true", "select__shots": 100,
+                   "run__dir": self.run_folder, "select__output": output}
+        wanted = None
+        for head, ranks in (("replicated", None), ("replicated", 3), ("sharded", 2), ("sharded", 3)):
+            result = saber_test.run(["select", *self.world.data_args(model__head=head, **changes)], ranks=ranks)
+            self.assertEqual(result.status, 2, result)
+            self.assertEqual(len(result.lines("error")), 1, result)
+            message = result.lines("error")[0].split("[error]")[1]
+            wanted = wanted or message
+            self.assertEqual(message, wanted)
             self.assertFalse(output.exists())
 
     def test_one_checkpoint_folder_instead_of_a_run(self):
@@ -196,6 +238,14 @@ class Eval(Trained):
             with self.subTest(ranks=ranks):
                 output = saber_test.work / f"eval-{ranks}.json"
                 self.evaluate(output, ranks=ranks)
+                self.assertEqual(json.loads(output.read_text()), self.table)
+                self.assertEqual(output.read_bytes(), self.output.read_bytes())
+
+    def test_same_bytes_from_shares_of_the_library(self):
+        for ranks in (1, 2, 3):
+            with self.subTest(ranks=ranks):
+                output = saber_test.work / f"eval-shares-{ranks}.json"
+                self.evaluate(output, ranks=ranks, model__head="sharded")
                 self.assertEqual(json.loads(output.read_text()), self.table)
                 self.assertEqual(output.read_bytes(), self.output.read_bytes())
 

@@ -22,8 +22,9 @@ void ModelSettings::declare(Schema& schema) {
   schema.integer(heads, "model.heads", 4, 1, 128, "", "attention heads; must divide the width", fixed);
   schema.integer(max_shots, "model.max_shots", 8, 1, 1024, "shots",
                  "learned positions; longer sequences reuse the last", fixed);
-  schema.choice(head, "model.head", head, {"replicated", "sharded"},
-                "in train: every rank holds the whole library, or a share of it, and the ranks work together");
+  schema.choice(
+      head, "model.head", head, {"replicated", "sharded"},
+      "in train, select and eval: every rank holds the whole library, or a share, and the ranks work together");
   schema.integer(max_logit_mib, "model.max_logit_mib", max_logit_mib, 1, Schema::kAny, "MiB",
                  "memory that one chunk of logits over the library may take");
 }

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "comm/process_group.h"
 #include "data/embedding_set.h"
 #include "trainer/search/label_probe.h"
 #include "trainer/search/pool.h"
@@ -18,8 +20,9 @@ class Baselines {
   // 0.74, 0.73, 0.69 for 0.03, 0.1, 0.3, 1, 3, 10.
   static constexpr double kProbeRidge = 1.0;
 
-  // seed: of the two random ones, which draw from (seed, name, query id).
-  Baselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed);
+  // seed: of the two random ones, which draw from (seed, name, query id). With a group each rank has its share of the
+  // set, and constructor and select are collective.
+  Baselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed, c10d::ProcessGroup* group = nullptr);
 
   // zero_shot             no demonstration
   // random                any library rows
@@ -35,15 +38,21 @@ class Baselines {
   //                       answer, so it is no method but a mark
   static const std::vector<std::string>& names();
 
-  // Library rows in reading order; at most `shots` of them.
-  std::vector<std::int64_t> select(const std::string& name, std::int64_t query_row) const;
+  // Library rows in reading order, at most `shots` of them, for each query. The same for any number of shares, but that
+  // the label probes' predictions are rounded otherwise.
+  std::vector<std::vector<std::int64_t>> select(const std::string& name,
+                                                std::span<const std::int64_t> query_rows) const;
 
  private:
-  std::vector<std::int64_t> by_answer(const std::vector<std::string>& answers, std::int64_t query_row) const;
+  std::vector<std::int64_t> random(const std::string& name, std::int64_t query_row) const;
+  bool allows(const std::string& name, std::int64_t query_row, std::int64_t row) const;
+  std::vector<float> scores(const std::string& name, std::int64_t query_row) const;
+  std::vector<float> by_answer(const std::vector<std::string>& answers, std::int64_t query_row) const;
 
   const EmbeddingSet& set_;
   std::int64_t shots_;
   std::int64_t seed_;
+  c10d::ProcessGroup* group_;
   Similarity similarity_;
   LabelProbe probe_, train_probe_;
 };

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/narrow.h"
+#include "trainer/search/held_rows.h"
 
 namespace saber {
 namespace {
@@ -14,31 +15,50 @@ torch::Tensor inputs(const EmbeddingSet& set, const std::vector<std::int64_t>& r
   torch::Tensor x = torch::ones({size_of(rows), width + 1}, torch::kFloat64);
   double* const to = x.data_ptr<double>();
   for (std::int64_t i = 0; i < size_of(rows); ++i) {
-    std::copy_n(set.image.data() + rows[index_of(i)] * width, width, to + i * (width + 1));
+    std::copy_n(set.image.data() + place_of(set, rows[index_of(i)]) * width, width, to + i * (width + 1));
   }
   return x;
 }
 
+// [X'X, X'Y], [D_I + 1, D_I + 1 + answers].
+torch::Tensor normal_equations(const EmbeddingSet& set, const std::vector<std::int64_t>& rows,
+                               const std::vector<std::string>& answers) {
+  const torch::Tensor x = inputs(set, rows);
+  torch::Tensor y = torch::zeros({size_of(rows), size_of(answers)}, torch::kFloat64);
+  for (std::int64_t i = 0; i < size_of(rows); ++i) {
+    const auto& answer = set.text_result[index_of(rows[index_of(i)])];
+    y[i][std::lower_bound(answers.begin(), answers.end(), answer) - answers.begin()] = 1.0;
+  }
+  return torch::cat({x.t().matmul(x), x.t().matmul(y)}, 1);
+}
+
+// One rank of all counts each row: a library row's owner, and rank 0 the rows that every rank holds.
+bool counts_here(const EmbeddingSet& set, std::int64_t row, c10d::ProcessGroup* group) {
+  if (group == nullptr) return true;
+  if (set.split[index_of(row)] == Split::library) return place_of(set, row) >= 0;
+  return group->getRank() == 0;
+}
+
 }  // namespace
 
-LabelProbe::LabelProbe(const EmbeddingSet& set, double ridge, const std::vector<Split>& splits) : set_(set) {
+LabelProbe::LabelProbe(const EmbeddingSet& set, double ridge, const std::vector<Split>& splits,
+                       c10d::ProcessGroup* group)
+    : set_(set) {
   std::vector<std::vector<std::int64_t>> rows_of_task(index_of(set.num_tasks()));
   for (const Split split : splits) {
     for (const std::int64_t row : set.rows_of(split)) rows_of_task[index_of(set.task[index_of(row)])].push_back(row);
   }
-  for (const std::vector<std::int64_t>& rows : rows_of_task) {
+  for (std::vector<std::int64_t>& rows : rows_of_task) {
     std::set<std::string> answers;
     for (const std::int64_t row : rows) answers.insert(set.text_result[index_of(row)]);
     Task task{{answers.begin(), answers.end()}, {}};
     if (!rows.empty()) {
-      const torch::Tensor x = inputs(set, rows);
-      torch::Tensor y = torch::zeros({size_of(rows), size_of(task.answers)}, torch::kFloat64);
-      for (std::int64_t i = 0; i < size_of(rows); ++i) {
-        const auto& answer = set.text_result[index_of(rows[index_of(i)])];
-        y[i][std::lower_bound(task.answers.begin(), task.answers.end(), answer) - task.answers.begin()] = 1.0;
-      }
-      task.weights =
-          torch::linalg_solve(x.t().matmul(x) + ridge * torch::eye(x.size(1), torch::kFloat64), x.t().matmul(y));
+      std::erase_if(rows, [&](std::int64_t row) { return !counts_here(set, row, group); });
+      torch::Tensor sums = normal_equations(set, rows, task.answers);
+      if (group != nullptr) all_reduce_sum(*group, sums);
+      const std::int64_t size = set.image_width + 1;
+      task.weights = torch::linalg_solve(sums.narrow(1, 0, size) + ridge * torch::eye(size, torch::kFloat64),
+                                         sums.narrow(1, size, size_of(task.answers)));
     }
     tasks_.push_back(std::move(task));
   }

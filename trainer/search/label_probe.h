@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/process_group.h"
 #include "data/embedding_set.h"
 
 namespace saber {
@@ -15,8 +16,10 @@ namespace saber {
 class LabelProbe {
  public:
   // One regression per task, on the rows of that task in the given splits: targets are one-hot answers, inputs the
-  // L2-normalised embeddings and a constant 1; W = (X'X + ridge I)^-1 X'Y in float64.
-  LabelProbe(const EmbeddingSet& set, double ridge, const std::vector<Split>& splits = {Split::library});
+  // L2-normalised embeddings and a constant 1; W = (X'X + ridge I)^-1 X'Y in float64. With a group each rank has its
+  // share of the set, and the ranks add up X'X and X'Y: collective.
+  LabelProbe(const EmbeddingSet& set, double ridge, const std::vector<Split>& splits = {Split::library},
+             c10d::ProcessGroup* group = nullptr);
 
   // Answers of the query's task, the one of largest predicted value first.
   std::vector<std::string> ranked_answers(std::int64_t query_row) const;

@@ -37,11 +37,14 @@ std::span<const std::int64_t> Library::same_picture(const EmbeddingSet& queries,
   return found == items_of_picture_.end() ? std::span<const std::int64_t>{} : std::span(found->second);
 }
 
-torch::Tensor Library::own_pictures(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {
-  torch::Tensor out = torch::zeros({static_cast<std::int64_t>(rows.size()), size()}, torch::kBool);
+torch::Tensor Library::own_pictures(const EmbeddingSet& queries, std::span<const std::int64_t> rows,
+                                    Slice items) const {
+  torch::Tensor out = torch::zeros({static_cast<std::int64_t>(rows.size()), items.size()}, torch::kBool);
   auto unusable = out.accessor<bool, 2>();
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    for (const std::int64_t item : same_picture(queries, rows[i])) unusable[static_cast<std::int64_t>(i)][item] = true;
+    for (const std::int64_t item : same_picture(queries, rows[i])) {
+      if (item >= items.begin && item < items.end) unusable[static_cast<std::int64_t>(i)][item - items.begin] = true;
+    }
   }
   return out;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/embedding_set.h"
+#include "data/sampling_plan.h"
 
 namespace saber {
 
@@ -28,8 +29,8 @@ class Library {
 
   // Items that show the picture of `row` of `queries` (which may be another set), by image_uri or pixels.
   std::span<const std::int64_t> same_picture(const EmbeddingSet& queries, std::int64_t row) const;
-  // The same for many queries: bool [rows, K], true where the item must not be chosen.
-  torch::Tensor own_pictures(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const;
+  // The same for many queries and a slice of the items: bool [rows, items], true where the item must not be chosen.
+  torch::Tensor own_pictures(const EmbeddingSet& queries, std::span<const std::int64_t> rows, Slice items) const;
 
  private:
   const EmbeddingSet& set_;

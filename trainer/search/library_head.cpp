@@ -12,16 +12,6 @@ namespace {
 
 using Counts = std::vector<std::int64_t>;  // rows per rank
 
-torch::Tensor exchange(c10d::ProcessGroup& group, const torch::Tensor& mine, Counts from_me, Counts to_me) {
-  std::vector<std::int64_t> shape = mine.sizes().vec();
-  shape[0] = 0;
-  for (const std::int64_t count : to_me) shape[0] += count;
-  torch::Tensor out = torch::empty(shape, mine.options().requires_grad(false));
-  torch::Tensor input = mine.contiguous();
-  group.alltoall_base(out, input, to_me, from_me)->wait();
-  return out;
-}
-
 // Gradients of rows that were sent to other ranks come back the same way.
 class ExchangeBackward : public torch::autograd::Node {
  public:
@@ -29,7 +19,7 @@ class ExchangeBackward : public torch::autograd::Node {
       : group_(group), from_me_(std::move(from_me)), to_me_(std::move(to_me)) {}
   torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
     const torch::NoGradGuard no_grad;
-    return {exchange(group_, grads[0], to_me_, from_me_)};
+    return {exchange_rows(group_, grads[0], to_me_, from_me_)};
   }
 
  private:
@@ -39,7 +29,7 @@ class ExchangeBackward : public torch::autograd::Node {
 
 torch::Tensor exchange_with_gradient(c10d::ProcessGroup& group, const torch::Tensor& mine, const Counts& from_me,
                                      const Counts& to_me) {
-  torch::Tensor out = exchange(group, mine.detach(), from_me, to_me);
+  torch::Tensor out = exchange_rows(group, mine.detach(), from_me, to_me);
   if (!torch::autograd::compute_requires_grad(mine)) return out;
   const std::shared_ptr<ExchangeBackward> node(new ExchangeBackward(group, from_me, to_me),
                                                torch::autograd::deleteNode);
@@ -54,6 +44,17 @@ std::vector<std::int64_t> values_of(const torch::Tensor& integers) {
 
 }  // namespace
 
+torch::Tensor exchange_rows(c10d::ProcessGroup& group, const torch::Tensor& mine, std::vector<std::int64_t> from_me,
+                            std::vector<std::int64_t> to_me) {
+  std::vector<std::int64_t> shape = mine.sizes().vec();
+  shape[0] = 0;
+  for (const std::int64_t count : to_me) shape[0] += count;
+  torch::Tensor out = torch::empty(shape, mine.options().requires_grad(false));
+  torch::Tensor input = mine.contiguous();
+  group.alltoall_base(out, input, to_me, from_me)->wait();
+  return out;
+}
+
 LibraryHead::LibraryHead(const Library& library, const Features& features, const HeadOptions& options)
     : library_(library),
       features_(features),
@@ -65,6 +66,18 @@ LibraryHead::LibraryHead(const Library& library, const Features& features, const
 torch::Tensor LibraryHead::keys(SaberModel& model) const {
   const auto rows = std::span(library_.rows()).subspan(index_of(shard_.begin), index_of(shard_.size()));
   return features_.fuse(model, rows_tensor(rows));
+}
+
+torch::Tensor LibraryHead::keys_in_blocks(SaberModel& model, std::int64_t block) const {
+  std::vector<torch::Tensor> blocks = {torch::empty({0, model->settings().width}, model->end_key().options())};
+  for (std::int64_t begin = shard_.begin; begin < shard_.end; begin += block) {
+    const auto rows =
+        std::span(library_.rows()).subspan(index_of(begin), index_of(std::min(block, shard_.end - begin)));
+    std::vector<std::int64_t> filled(rows.begin(), rows.end());
+    filled.resize(index_of(block), rows.front());
+    blocks.push_back(features_.fuse(model, rows_tensor(filled)));
+  }
+  return torch::cat(blocks);
 }
 
 // Items of this rank's shard.
@@ -95,8 +108,8 @@ torch::Tensor LibraryHead::items(SaberModel& model, const torch::Tensor& items, 
                     std::lower_bound(unique.begin(), unique.end(), theirs.begin));
   }
   const Counts ones(index_of(world), 1);
-  const Counts given = values_of(exchange(*group(), rows_tensor(asked), ones, ones));
-  const torch::Tensor own = own_items(model, exchange(*group(), rows_tensor(unique), asked, given), keys);
+  const Counts given = values_of(exchange_rows(*group(), rows_tensor(asked), ones, ones));
+  const torch::Tensor own = own_items(model, exchange_rows(*group(), rows_tensor(unique), asked, given), keys);
   return exchange_with_gradient(*group(), own, given, asked).index_select(0, rows_tensor(place));
 }
 

@@ -33,6 +33,9 @@ class LibraryHead {
 
   // e of the items of this rank's shard [K_r, d]. Not collective.
   torch::Tensor keys(SaberModel& model) const;
+  // The same, fused `block` items at a time, the last block filled up with copies of an item: what an item becomes does
+  // not depend on the shard that it lies in. [K_r rounded up to a multiple of block, d]. Not collective.
+  torch::Tensor keys_in_blocks(SaberModel& model, std::int64_t block) const;
   // e of any items, int64 [n] -> [n, d], with a gradient. keys: of keys(model), if they are there anyway.
   torch::Tensor items(SaberModel& model, const torch::Tensor& items, const torch::Tensor& keys = {}) const;
 
@@ -53,6 +56,11 @@ class LibraryHead {
   HeadOptions options_;
   Slice shard_;
 };
+
+// Sends rows to other ranks: the first from_me[0] rows of `mine` to rank 0, the next from_me[1] to rank 1 ...; returns
+// the to_me[r] rows of every rank r, in rank order. Collective; no gradient.
+torch::Tensor exchange_rows(c10d::ProcessGroup& group, const torch::Tensor& mine, std::vector<std::int64_t> from_me,
+                            std::vector<std::int64_t> to_me);
 
 // int64 [rows, longest], each row's items, padded with -1.
 torch::Tensor padded_rows(const std::vector<std::vector<std::int64_t>>& rows);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/narrow.h"
 #include "core/random.h"
+#include "trainer/search/held_rows.h"
 
 namespace saber {
 namespace {
@@ -23,28 +24,28 @@ float dot(const float* a, const float* b, std::int64_t width) {
   return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
 }
 
-// Adds weight * <matrix[row], matrix[library row]> to `out`.
-void add_dots(const std::vector<float>& matrix, std::int64_t width, std::int64_t row,
+// Adds weight * <matrix[row], matrix[library row]> to `out`; matrix: of `set`.
+void add_dots(const EmbeddingSet& set, const std::vector<float>& matrix, std::int64_t width, std::int64_t row,
               const std::vector<std::int64_t>& library, float weight, std::vector<float>& out) {
-  const float* const mine = matrix.data() + row * width;
+  const float* const mine = matrix.data() + place_of(set, row) * width;
   for (std::size_t i = 0; i < library.size(); ++i)
-    out[i] += weight * dot(mine, matrix.data() + library[i] * width, width);
+    out[i] += weight * dot(mine, matrix.data() + place_of(set, library[i]) * width, width);
 }
 
 }  // namespace
 
-Similarity::Similarity(const EmbeddingSet& set) : set_(set), library_(set.rows_of(Split::library)) {}
+Similarity::Similarity(const EmbeddingSet& set) : set_(set), library_(held_library_rows(set)) {}
 
 std::vector<float> Similarity::image(std::int64_t row) const {
   std::vector<float> out(library_.size());
-  add_dots(set_.image, set_.image_width, row, library_, 1.0F, out);
+  add_dots(set_, set_.image, set_.image_width, row, library_, 1.0F, out);
   return out;
 }
 
 std::vector<float> Similarity::image_and_query(std::int64_t row) const {
   std::vector<float> out(library_.size());
-  add_dots(set_.image, set_.image_width, row, library_, 0.5F, out);
-  add_dots(set_.query, set_.text_width, row, library_, 0.5F, out);
+  add_dots(set_, set_.image, set_.image_width, row, library_, 0.5F, out);
+  add_dots(set_, set_.query, set_.text_width, row, library_, 0.5F, out);
   return out;
 }
 
@@ -64,8 +65,9 @@ std::vector<std::int64_t> candidate_pool(const PoolSettings& settings, const Emb
   if (settings.kind != "random") {
     const bool mixed = settings.kind == "mixed";
     const std::int64_t from = mixed ? std::max(settings.nearest, settings.size / 2) : settings.size;
-    pool = top_rows(similarity, similarity.image_and_query(query_row), from,
-                    [&](std::int64_t row) { return !set.same_picture(row, query_row); });
+    for (const ScoredRow& scored : top_rows(similarity, similarity.image_and_query(query_row), from,
+                                            [&](std::int64_t row) { return !set.same_picture(row, query_row); }))
+      pool.push_back(scored.row);
     if (mixed) pool = stream.sample(std::move(pool), settings.size / 2);
   }
   std::sort(pool.begin(), pool.end());

@@ -4,110 +4,155 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
+#include "trainer/search/top_items.h"
 
 namespace saber {
 namespace {
 
-// Queries per forward pass; shorter blocks are padded, so that bits do not depend on it.
-constexpr std::int64_t kBlock = 64;
+// Items per matrix product. Every product has the same shape, so that equal items have equal logits in any shard.
+constexpr std::int64_t kItemBlock = 512;
 constexpr double kNever = -std::numeric_limits<double>::infinity();
-
-// Items of equal text have equal numbers; `numbers` holds those of the texts.
-torch::Tensor numbered(const std::vector<std::string>& texts, std::map<std::string, std::int64_t>& numbers) {
-  std::vector<std::int64_t> out;
-  for (const std::string& text : texts)
-    out.push_back(numbers.emplace(text, static_cast<std::int64_t>(numbers.size())).first->second);
-  return rows_tensor(out);
-}
-
-const std::string& task_name(const EmbeddingSet& set, std::int64_t row) {
-  return set.tasks.name[index_of(set.task[index_of(row)])];
-}
-
-// The number of an item is the first item that shows its picture.
-torch::Tensor picture_numbers(const Library& library) {
-  std::vector<std::int64_t> first;
-  for (std::int64_t item = 0; item < library.size(); ++item) {
-    const auto same = library.same_picture(library.set(), library.rows()[index_of(item)]);
-    first.push_back(same.empty() ? item : same.front());
-  }
-  return rows_tensor(first);
-}
+constexpr double kLeast = -1e30;  // below any logit; exp(-infinity - kLeast) is 0 and not NaN
 
 }  // namespace
 
-// `width` sequences per query, best first; query q has rows q * width ... of every tensor.
+// `width` sequences per query of this rank's block, best first; query q has rows q * width ... of every tensor.
 struct Selector::Beams {
   std::int64_t width;
-  torch::Tensor total;     // float64 [n * width], log-probability; minus infinity: there is no such sequence
-  torch::Tensor unusable;  // bool [n * width, K]
-  torch::Tensor items;     // int64 [n * width, chosen so far]
-  torch::Tensor log_p;     // float64 [n * width, chosen so far]
+  torch::Tensor total;  // float64 [n * width], log-probability; minus infinity: there is no such sequence
+  torch::Tensor items;  // int64 [n * width, chosen so far]
+  torch::Tensor log_p;  // float64 [n * width, chosen so far]
+  torch::Tensor from;   // int64 [n * width], the sequence that each extends by its last item
+
+  Beams(std::int64_t queries, std::int64_t beam)
+      : width(beam),
+        total(torch::full({queries, beam}, kNever, torch::kFloat64)),
+        items(torch::empty({queries * beam, 0}, torch::kInt64)),
+        log_p(torch::empty({queries * beam, 0}, torch::kFloat64)) {
+    total.select(1, 0).zero_();  // one empty sequence per query
+    total = total.flatten();
+  }
 };
 
-Selector::Selector(SaberModel model, const EmbeddingSet& library, const Features& features, SelectOptions options)
-    : model_(std::move(model)), library_(library), options_(std::move(options)) {
+// The best next items of every sequence, best first.
+struct Selector::Candidates {
+  torch::Tensor keys;       // int64 [rows, count], logit and item
+  torch::Tensor most, sum;  // float64 [rows]: largest logit, and the sum of all exp(logit - most)
+  torch::Tensor item;       // int64 [rows, count]
+  torch::Tensor log_p;      // float64 [rows, count]; minus infinity: nothing is left
+};
+
+Selector::Selector(SaberModel model, const LibraryHead& head, const SelectOptions& options)
+    : model_(std::move(model)), head_(head), options_(options), constraints_(head.library(), head.shard(), options) {
   const torch::NoGradGuard no_grad;
-  keys_ = features.fuse(model_, rows_tensor(library_.rows()));
-  excluded_ = torch::zeros({library_.size()}, torch::kBool);
-  for (const std::int64_t id : options_.excluded) {
-    const std::int64_t row = library.row_of_id(id), item = row < 0 ? -1 : library_.item_of(row);
-    if (item < 0) throw_bad_input(fmt::format("holds {}, which is no library row's id", id), "select.exclude");
-    excluded_[item] = true;
-  }
-  std::vector<std::string> tasks, answers;
-  for (const std::int64_t row : library_.rows()) {
-    tasks.push_back(task_name(library, row));
-    answers.push_back(library.text_result[index_of(row)]);
-  }
-  item_task_ = numbered(tasks, task_numbers_);
-  if (options_.distinct_pictures) kinds_.push_back(picture_numbers(library_));
-  std::map<std::string, std::int64_t> answer_numbers;
-  if (options_.distinct_answers) kinds_.push_back(numbered(answers, answer_numbers));
+  keys_ = head_.keys_in_blocks(model_, kItemBlock);
 }
 
 std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Features& query_features,
                                         std::span<const std::int64_t> rows) {
   const torch::NoGradGuard no_grad;
-  if (options_.shots > model_->settings().max_shots) {
+  if (rank() == 0 && options_.shots > model_->settings().max_shots) {
     spdlog::warn("{} shots, but the model has positions for {}: later ones reuse the last", options_.shots,
                  model_->settings().max_shots);
   }
   std::vector<Selection> out;
-  for (std::size_t begin = 0; begin < rows.size(); begin += kBlock) {
-    select_block(queries, query_features, rows.subspan(begin, std::min<std::size_t>(kBlock, rows.size() - begin)), out);
+  const std::size_t at_once = index_of(kBlock * world_size());
+  for (std::size_t begin = 0; begin < rows.size(); begin += at_once) {
+    select_blocks(queries, query_features, rows.subspan(begin, std::min(at_once, rows.size() - begin)), out);
   }
   return out;
 }
 
-torch::Tensor Selector::unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {
-  torch::Tensor unusable = library_.own_pictures(queries, rows).logical_or_(excluded_);
-  if (options_.same_task) {
-    for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
-      const auto task = task_numbers_.find(task_name(queries, rows[index_of(i)]));
-      unusable[i].logical_or_(item_task_ != (task == task_numbers_.end() ? -1 : task->second));
-    }
-  }
-  // Seen at once, and not after many positions.
-  const torch::Tensor too_few = unusable.logical_not().sum(1) < options_.shots;
+// Seen at once, and not after many positions.
+void Selector::require_enough(const EmbeddingSet& queries, std::span<const std::int64_t> rows,
+                              const torch::Tensor& unusable) const {
+  torch::Tensor usable = unusable.logical_not().sum(1);
+  reduce_over_ranks(head_.group(), usable, c10d::ReduceOp::SUM);
+  const torch::Tensor too_few = usable < options_.shots;
   if (too_few.any().item<bool>())
     refuse(queries.id[index_of(rows[index_of(too_few.to(torch::kInt64).argmax().item<std::int64_t>())])]);
-  return unusable;
 }
 
-void Selector::extend(Beams& beams, const torch::Tensor& log_p) const {
-  const std::int64_t width = beams.width, n = beams.total.size(0) / width, size = library_.size();
-  const std::int64_t best = std::min(width, size);
-  // The best of every sequence first: n x width x width candidates stay for the exact comparison below.
-  const auto [values, items] = log_p.topk(best, 1);
-  const torch::Tensor totals = beams.total.unsqueeze(1) + values;
-  const auto total = totals.accessor<double, 2>(), value = values.accessor<double, 2>();
-  const auto item = items.accessor<std::int64_t, 2>();
+void Selector::refuse(std::int64_t query_id) const {
+  throw_bad_input(fmt::format("{} demonstrations wanted, none such found for query {} among {} library rows",
+                              options_.shots, query_id, head_.library().size()),
+                  "select.shots", "ask for fewer, or for fewer constraints, or try a larger select.beam");
+}
+
+// Of one block's sequences, among the items of this rank's shard. Items pass in spans of a bounded size; sums in
+// float64, so that neither spans nor shards are seen in a log-probability that is rounded to float32.
+Selector::Candidates Selector::of_shard(const torch::Tensor& z, const torch::Tensor& unusable) const {
+  const std::int64_t rows = z.size(0), items = unusable.size(1);
+  const std::int64_t count = std::min(options_.beam, head_.library().size());
+  const std::int64_t blocks = head_.max_logit_bytes() / (rows * z.element_size() * kItemBlock);
+  const std::int64_t span = std::max<std::int64_t>(1, blocks) * kItemBlock;
+  const auto options = z.options().dtype(torch::kFloat64);
+  Candidates out;
+  out.most = torch::full({rows}, kLeast, options);
+  out.sum = torch::zeros({rows}, options);
+  std::vector<torch::Tensor> keys = {torch::empty({rows, 0}, z.options().dtype(torch::kInt64))};
+  for (std::int64_t begin = 0; begin < items; begin += span) {
+    const std::int64_t filled = std::min(span, keys_.size(0) - begin), size = std::min(span, items - begin);
+    torch::Tensor all = torch::empty({rows, filled}, z.options());
+    for (std::int64_t block = 0; block < filled; block += kItemBlock) {
+      torch::Tensor part = all.narrow(1, block, kItemBlock);
+      torch::mm_out(part, z, keys_.narrow(0, begin + block, kItemBlock).t());
+    }
+    torch::Tensor logits = all.narrow(1, 0, size).masked_fill_(unusable.narrow(1, begin, size), kNever);
+    keys.push_back(top_keys(logits, head_.shard().begin + begin, count));
+    const torch::Tensor larger = torch::maximum(out.most, logits.amax(1).to(torch::kFloat64));
+    out.sum.mul_((out.most - larger).exp_());
+    out.sum.add_(logits.to(torch::kFloat64).sub_(larger.unsqueeze(1)).exp_().sum(1));
+    out.most = larger;
+  }
+  out.keys = top_of_keys(torch::cat(keys, 1), count);
+  return out;
+}
+
+// Each shard names its best for the sequences of all ranks' blocks, and each rank takes the best of those named for its
+// own. z [sequences of all blocks, d], unusable of the same rows.
+Selector::Candidates Selector::best(const torch::Tensor& z, const torch::Tensor& unusable) const {
+  const std::int64_t height = kBlock * options_.beam, blocks = z.size(0) / height;
+  std::vector<torch::Tensor> keys, most, sums;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const Candidates of_block =
+        of_shard(z.narrow(0, block * height, height), unusable.narrow(0, block * height, height));
+    keys.push_back(of_block.keys);
+    most.push_back(of_block.most);
+    sums.push_back(of_block.sum);
+  }
+  Candidates out{torch::cat(keys), torch::cat(most), torch::cat(sums), {}, {}};
+  if (head_.sharded()) {
+    const torch::Tensor own = out.most.clone();
+    reduce_over_ranks(head_.group(), out.most, c10d::ReduceOp::MAX);
+    out.sum.mul_((own - out.most).exp_());
+    reduce_over_ranks(head_.group(), out.sum, c10d::ReduceOp::SUM);
+    const std::int64_t count = out.keys.size(1), mine = rank() < blocks ? height : 0;
+    std::vector<std::int64_t> from_me(index_of(world_size()), 0), to_me(index_of(world_size()), mine);
+    std::fill_n(from_me.begin(), blocks, height);
+    const torch::Tensor named = exchange_rows(*head_.group(), out.keys, from_me, to_me);
+    out.keys = top_of_keys(
+        named.view({world_size(), mine, count}).transpose(0, 1).reshape({mine, world_size() * count}), count);
+  }
+  torch::Tensor log_sum = out.most + out.sum.log();
+  if (log_sum.isnan().any().item<bool>()) throw Error(ErrorKind::internal, "the model's logits are no numbers");
+  log_sum = log_sum.narrow(0, head_.sharded() && rank() < blocks ? rank() * height : 0, out.keys.size(0));
+  const torch::Tensor logits = values_of_keys(out.keys).to(torch::kFloat64);
+  out.item = items_of_keys(out.keys);
+  out.log_p = (logits - log_sum.unsqueeze(1)).masked_fill_(logits.isneginf(), kNever);
+  out.log_p = out.log_p.to(torch::kFloat32).to(torch::kFloat64);
+  return out;
+}
+
+void Selector::extend(Beams& beams, const Candidates& candidates) const {
+  const std::int64_t width = beams.width, n = beams.total.size(0) / width, best = candidates.item.size(1);
+  const torch::Tensor totals = beams.total.unsqueeze(1) + candidates.log_p;
+  const auto total = totals.accessor<double, 2>(), value = candidates.log_p.accessor<double, 2>();
+  const auto item = candidates.item.accessor<std::int64_t, 2>();
   std::vector<std::int64_t> parent, chosen;
   std::vector<double> new_total, new_log_p;
   for (std::int64_t query = 0; query < n; ++query) {
@@ -115,7 +160,7 @@ void Selector::extend(Beams& beams, const torch::Tensor& log_p) const {
     for (std::int64_t b = query * width; b < (query + 1) * width; ++b) {
       for (std::int64_t i = 0; i < best; ++i) order.emplace_back(b, i);
     }
-    std::sort(order.begin(), order.end(), [&](const auto& x, const auto& y) {
+    std::partial_sort(order.begin(), order.begin() + width, order.end(), [&](const auto& x, const auto& y) {
       const double a = total[x.first][x.second], c = total[y.first][y.second];
       return a != c ? a > c : std::pair(x.first, item[x.first][x.second]) < std::pair(y.first, item[y.first][y.second]);
     });
@@ -127,58 +172,64 @@ void Selector::extend(Beams& beams, const torch::Tensor& log_p) const {
       new_log_p.push_back(value[from][i]);
     }
   }
-  const torch::Tensor from = rows_tensor(parent), now = rows_tensor(chosen);
+  beams.from = rows_tensor(parent);
   beams.total = torch::tensor(new_total, torch::kFloat64);
-  beams.items = torch::cat({beams.items.index_select(0, from), now.unsqueeze(1)}, 1);
+  beams.items = torch::cat({beams.items.index_select(0, beams.from), rows_tensor(chosen).unsqueeze(1)}, 1);
   beams.log_p =
-      torch::cat({beams.log_p.index_select(0, from), torch::tensor(new_log_p, torch::kFloat64).unsqueeze(1)}, 1);
-  beams.unusable = beams.unusable.index_select(0, from).scatter(1, now.unsqueeze(1), true);
-  for (const torch::Tensor& kind : kinds_)
-    beams.unusable.logical_or_(kind.unsqueeze(0) == kind.index_select(0, now).unsqueeze(1));
+      torch::cat({beams.log_p.index_select(0, beams.from), torch::tensor(new_log_p, torch::kFloat64).unsqueeze(1)}, 1);
 }
 
-void Selector::refuse(std::int64_t query_id) const {
-  throw_bad_input(fmt::format("{} demonstrations wanted, none such found for query {} among {} library rows",
-                              options_.shots, query_id, library_.size()),
-                  "select.shots", "ask for fewer, or for fewer constraints, or try a larger select.beam");
-}
-
-void Selector::select_block(const EmbeddingSet& queries, const Features& query_features,
-                            std::span<const std::int64_t> rows, std::vector<Selection>& out) {
-  std::vector<std::int64_t> padded(rows.begin(), rows.end());
-  padded.resize(kBlock, rows.front());
-  const std::int64_t width = options_.beam;
-  const torch::Tensor of_query = torch::arange(kBlock).repeat_interleave(width);
-  const QueryState state = model_->read(query_features.queries(padded)).select(of_query);
-  Beams beams{width, torch::full({kBlock, width}, kNever, torch::kFloat64),
-              unusable_at_first(queries, padded).index_select(0, of_query),
-              torch::empty({kBlock * width, 0}, torch::kInt64), torch::empty({kBlock * width, 0}, torch::kFloat64)};
-  beams.total.select(1, 0).zero_();  // one empty sequence per query
-  beams.total = beams.total.flatten();
-  for (std::int64_t position = 0; position < options_.shots; ++position) {
-    const torch::Tensor shots =
-        keys_.index_select(0, beams.items.flatten()).view({kBlock * width, position, keys_.size(1)});
-    const torch::Tensor logits = torch::matmul(model_->choose(state, shots).select(1, position), keys_.t());
-    // Where nothing is left, log_softmax gives NaN; anywhere else that is the model's fault.
-    const torch::Tensor stuck = beams.unusable.all(1, /*keepdim=*/true);
-    const torch::Tensor log_p = logits.masked_fill(beams.unusable, kNever).log_softmax(1).masked_fill(stuck, kNever);
-    if (log_p.isnan().any().item<bool>()) throw Error(ErrorKind::internal, "the model's logits are no numbers");
-    extend(beams, log_p.to(torch::kFloat64));
-  }
-  const auto total = beams.total.accessor<double, 1>();
-  const auto items = beams.items.accessor<std::int64_t, 2>();
-  const auto log_p = beams.log_p.accessor<double, 2>();
+// The best sequence of every query, of all ranks' blocks.
+void Selector::collect(const Beams& beams, const EmbeddingSet& queries, std::span<const std::int64_t> rows,
+                       std::vector<Selection>& out) const {
+  const torch::Tensor best = torch::arange(0, beams.total.size(0), beams.width);
+  const auto of_all = [&](const torch::Tensor& mine) {
+    return gather_rows(head_.group(), mine.index_select(0, best), kBlock, 0).contiguous();
+  };
+  const torch::Tensor totals = of_all(beams.total), all_items = of_all(beams.items), all_log_p = of_all(beams.log_p);
+  const auto total = totals.accessor<double, 1>();
+  const auto items = all_items.accessor<std::int64_t, 2>();
+  const auto log_p = all_log_p.accessor<double, 2>();
   for (std::int64_t query = 0; query < static_cast<std::int64_t>(rows.size()); ++query) {
-    const std::int64_t best = query * width;
-    if (total[best] == kNever) {
-      refuse(queries.id[index_of(rows[index_of(query)])]);
-    }
+    if (total[query] == kNever) refuse(queries.id[index_of(rows[index_of(query)])]);
     Selection& selection = out.emplace_back();
     for (std::int64_t i = 0; i < options_.shots; ++i) {
-      selection.rows.push_back(library_.rows()[index_of(items[best][i])]);
-      selection.log_probabilities.push_back(log_p[best][i]);
+      selection.rows.push_back(head_.library().rows()[index_of(items[query][i])]);
+      selection.log_probabilities.push_back(log_p[query][i]);
     }
   }
+}
+
+// One block for each rank, or fewer: ranks without one serve the others with their shard.
+void Selector::select_blocks(const EmbeddingSet& queries, const Features& query_features,
+                             std::span<const std::int64_t> rows, std::vector<Selection>& out) {
+  const std::int64_t width = options_.beam, height = kBlock * width;
+  const std::int64_t blocks = ceil_div(static_cast<std::int64_t>(rows.size()), kBlock);
+  std::vector<std::int64_t> padded(rows.begin(), rows.end());
+  padded.resize(index_of(blocks * kBlock), rows.front());
+  const std::int64_t mine = rank() < blocks ? kBlock : 0;
+  const auto own = std::span(padded).subspan(mine > 0 ? index_of(rank() * kBlock) : 0, index_of(mine));
+  torch::Tensor unusable = constraints_.unusable_at_first(queries, padded);
+  require_enough(queries, padded, unusable);
+  unusable = unusable.index_select(0, torch::arange(blocks * kBlock).repeat_interleave(width));
+  const QueryState state =
+      model_->read(query_features.queries(own)).select(torch::arange(mine).repeat_interleave(width));
+  Beams beams(mine, width);
+  torch::Tensor shots = torch::empty({mine * width, 0, keys_.size(1)}, keys_.options());
+  const torch::Tensor first_of_block = (torch::arange(blocks) * height).repeat_interleave(height);
+  for (std::int64_t position = 0; position < options_.shots; ++position) {
+    const torch::Tensor z = model_->choose(state, shots).select(1, position).contiguous();
+    extend(beams, best(gather_rows(head_.group(), z, height, 0).narrow(0, 0, blocks * height), unusable));
+    if (position + 1 == options_.shots) break;
+    const torch::Tensor chosen = beams.items.select(1, position).contiguous();
+    const torch::Tensor steps = gather_rows(head_.group(), torch::stack({beams.from, chosen}, 1), height, 0);
+    const torch::Tensor of_all = steps.narrow(0, 0, blocks * height);
+    unusable = unusable.index_select(0, of_all.select(1, 0) + first_of_block);
+    constraints_.add_chosen(unusable, of_all.select(1, 1).contiguous());
+    const torch::Tensor next = head_.items(model_, chosen, keys_).unsqueeze(1);
+    shots = torch::cat({shots.index_select(0, beams.from), next}, 1);
+  }
+  collect(beams, queries, rows, out);
 }
 
 }  // namespace saber

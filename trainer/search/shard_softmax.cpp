@@ -56,14 +56,6 @@ class ChunkedLogits {
   torch::Tensor kept_;
 };
 
-void reduce(c10d::ProcessGroup* group, torch::Tensor& tensor, c10d::ReduceOp::RedOpType kind) {
-  if (group == nullptr) return;
-  std::vector<at::Tensor> tensors{tensor};
-  c10d::AllreduceOptions options;
-  options.reduceOp = kind;
-  group->allreduce(tensors, options)->wait();
-}
-
 // log of the sum of all items' exponentials, and the target's logit; [N] each.
 std::pair<torch::Tensor, torch::Tensor> normaliser(c10d::ProcessGroup* group, ChunkedLogits& logits) {
   const auto options = logits.z().options();
@@ -79,9 +71,9 @@ std::pair<torch::Tensor, torch::Tensor> normaliser(c10d::ProcessGroup* group, Ch
     target.index_add_(0, row, chunk.flatten().index_select(0, row * logits.size(i) + column));
   }
   const torch::Tensor own = most.clone();
-  reduce(group, most, c10d::ReduceOp::MAX);
+  reduce_over_ranks(group, most, c10d::ReduceOp::MAX);
   sum.mul_((own - most).exp_());
-  reduce(group, both, c10d::ReduceOp::SUM);
+  reduce_over_ranks(group, both, c10d::ReduceOp::SUM);
   return {most + sum.log(), target};
 }
 
@@ -100,7 +92,7 @@ class SoftmaxBackward : public torch::autograd::Node {
     reference_log_sum_ = normaliser(shard_.group, *reference_).first;
     kl_ = torch::zeros_like(log_sum);
     for (std::int64_t i = 0; i < logits_->num_chunks(); ++i) kl_.add_((probability(i) * log_ratio(i)).sum(1));
-    reduce(shard_.group, kl_, c10d::ReduceOp::SUM);
+    reduce_over_ranks(shard_.group, kl_, c10d::ReduceOp::SUM);
     return {target - log_sum, kl_};
   }
 
@@ -156,6 +148,14 @@ class SoftmaxBackward : public torch::autograd::Node {
 };
 
 }  // namespace
+
+void reduce_over_ranks(c10d::ProcessGroup* group, torch::Tensor& tensor, c10d::ReduceOp::RedOpType kind) {
+  if (group == nullptr) return;
+  std::vector<at::Tensor> tensors{tensor};
+  c10d::AllreduceOptions options;
+  options.reduceOp = kind;
+  group->allreduce(tensors, options)->wait();
+}
 
 std::int64_t largest_of_ranks(c10d::ProcessGroup* group, std::int64_t mine) {
   if (group == nullptr) return mine;

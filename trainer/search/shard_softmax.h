@@ -40,6 +40,9 @@ RowLogProbability shard_log_softmax(const ShardOfSoftmax& shard, const torch::Te
 // ...]. Without a group: `mine`. Collective with one; no gradient.
 torch::Tensor gather_rows(c10d::ProcessGroup* group, const torch::Tensor& mine, std::int64_t longest, double padding);
 
+// Combines `tensor` (contiguous) of all ranks in place. Without a group: nothing. Collective with one.
+void reduce_over_ranks(c10d::ProcessGroup* group, torch::Tensor& tensor, c10d::ReduceOp::RedOpType kind);
+
 // The largest of every rank's number.
 std::int64_t largest_of_ranks(c10d::ProcessGroup* group, std::int64_t mine);
 

@@ -22,6 +22,9 @@ class BaselinesTest : public testing::Test {
       for (const std::int64_t row : set_.rows_of(split)) queries_.push_back(row);
     }
   }
+  static Rows select(const Baselines& baselines, const std::string& name, std::int64_t query) {
+    return baselines.select(name, Rows{query}).at(0);
+  }
   double dot(const std::vector<float>& matrix, std::int64_t a, std::int64_t b) const {
     double sum = 0;
     for (std::int64_t i = 0; i < 8; ++i) {
@@ -50,13 +53,13 @@ TEST_F(BaselinesTest, NamesAreThoseOfTheTable) {
   EXPECT_EQ(Baselines::names(), (std::vector<std::string>{"zero_shot", "random", "i2i", "iq2iq", "task_filtered_random",
                                                           "task_filtered_iq2iq", "task_filtered_i2i", "label_probe",
                                                           "label_probe_train", "oracle"}));
-  EXPECT_THROW(baselines_.select("no such", queries_[0]), Error);
+  EXPECT_THROW(select(baselines_, "no such", queries_[0]), Error);
 }
 
 TEST_F(BaselinesTest, SelectDistinctLibraryRowsWithoutTheQuerysPicture) {
   for (const std::string& name : Baselines::names()) {
     for (const std::int64_t query : queries_) {
-      const Rows rows = baselines_.select(name, query);
+      const Rows rows = select(baselines_, name, query);
       EXPECT_EQ(rows.size(), name == "zero_shot" ? 0U : 4U) << name;
       EXPECT_EQ(std::set<std::int64_t>(rows.begin(), rows.end()).size(), rows.size());
       for (const std::int64_t row : rows) {
@@ -69,14 +72,22 @@ TEST_F(BaselinesTest, SelectDistinctLibraryRowsWithoutTheQuerysPicture) {
   }
 }
 
+TEST_F(BaselinesTest, ManyQueriesAreChosenForOneByOne) {
+  for (const std::string& name : Baselines::names()) {
+    const std::vector<Rows> together = baselines_.select(name, queries_);
+    ASSERT_EQ(together.size(), queries_.size());
+    for (std::size_t q = 0; q < queries_.size(); ++q) EXPECT_EQ(together[q], select(baselines_, name, queries_[q]));
+  }
+}
+
 TEST_F(BaselinesTest, TheMostSimilarComesLast) {
   for (const std::int64_t query : queries_) {
     const auto image = [&](std::int64_t row) { return dot(set_.image, query, row); };
     const auto both = [&](std::int64_t row) { return image(row) + dot(set_.query, query, row); };
-    EXPECT_EQ(baselines_.select("i2i", query), best_four(query, image, false));
-    EXPECT_EQ(baselines_.select("iq2iq", query), best_four(query, both, false));
-    EXPECT_EQ(baselines_.select("task_filtered_i2i", query), best_four(query, image, true));
-    EXPECT_EQ(baselines_.select("task_filtered_iq2iq", query), best_four(query, both, true));
+    EXPECT_EQ(select(baselines_, "i2i", query), best_four(query, image, false));
+    EXPECT_EQ(select(baselines_, "iq2iq", query), best_four(query, both, false));
+    EXPECT_EQ(select(baselines_, "task_filtered_i2i", query), best_four(query, image, true));
+    EXPECT_EQ(select(baselines_, "task_filtered_iq2iq", query), best_four(query, both, true));
   }
 }
 
@@ -85,7 +96,7 @@ TEST_F(BaselinesTest, TheOracleTakesTheRightAnswerFirst) {
     const auto score = [&](std::int64_t row) {
       return dot(set_.image, query, row) + (answer(row) == answer(query) ? 10 : 0);
     };
-    EXPECT_EQ(baselines_.select("oracle", query), best_four(query, score, true));
+    EXPECT_EQ(select(baselines_, "oracle", query), best_four(query, score, true));
   }
 }
 
@@ -100,7 +111,7 @@ TEST_F(BaselinesTest, TheLabelProbeTakesItsFirstChoiceFirst) {
         const auto rank = std::find(ranked.begin(), ranked.end(), answer(row)) - ranked.begin();
         return dot(set_.image, query, row) - 10 * static_cast<double>(rank);
       };
-      EXPECT_EQ(baselines_.select(name, query), best_four(query, score, true));
+      EXPECT_EQ(select(baselines_, name, query), best_four(query, score, true));
     }
     if (library_only.ranked_answers(query) != with_train.ranked_answers(query)) ++different;
   }
@@ -114,7 +125,7 @@ TEST_F(BaselinesTest, OnlyTheOracleLooksAtTheQuerysAnswer) {
     for (const std::string& name : Baselines::names()) {
       if (name == "oracle") continue;
       for (const std::int64_t query : queries_) {
-        const Rows rows = Baselines(set_, 4, 1).select(name, query);
+        const Rows rows = select(Baselines(set_, 4, 1), name, query);
         if (round == 0) before.push_back(rows);
         EXPECT_EQ(rows, before[i++]) << name;
       }
@@ -128,16 +139,16 @@ TEST_F(BaselinesTest, OnlyTheOracleLooksAtTheQuerysAnswer) {
 TEST_F(BaselinesTest, RandomOnesAreKeyedBySeedNameAndQuery) {
   const std::int64_t query = queries_[0];
   const Baselines again(set_, 4, 1), other(set_, 4, 2);
-  again.select("random", queries_[1]);
-  EXPECT_EQ(again.select("random", query), baselines_.select("random", query));
-  EXPECT_NE(other.select("random", query), baselines_.select("random", query));
-  EXPECT_NE(baselines_.select("random", queries_[1]), baselines_.select("random", query));
+  select(again, "random", queries_[1]);
+  EXPECT_EQ(select(again, "random", query), select(baselines_, "random", query));
+  EXPECT_NE(select(other, "random", query), select(baselines_, "random", query));
+  EXPECT_NE(select(baselines_, "random", queries_[1]), select(baselines_, "random", query));
 }
 
 TEST_F(BaselinesTest, ALibraryTooSmallGivesWhatItHas) {
   const Baselines many(set_, 100, 1);
   for (const std::string name : {"random", "i2i", "task_filtered_random", "oracle"}) {
-    const std::size_t found = many.select(name, queries_[0]).size();
+    const std::size_t found = select(many, name, queries_[0]).size();
     EXPECT_TRUE(found > 10 && found <= 40) << name << found;
   }
 }

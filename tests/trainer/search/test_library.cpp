@@ -13,7 +13,7 @@ void expect_own_pictures(const EmbeddingSet& set) {
   const Library library(set);
   std::vector<std::int64_t> queries;
   for (std::int64_t row = 0; row < set.num_rows; ++row) queries.push_back(row);
-  const torch::Tensor own = library.own_pictures(set, queries);
+  const torch::Tensor own = library.own_pictures(set, queries, {0, library.size()});
   std::int64_t hits = 0;
   for (const std::int64_t row : queries) {
     for (std::int64_t item = 0; item < library.size(); ++item) {
@@ -22,6 +22,9 @@ void expect_own_pictures(const EmbeddingSet& set) {
       if (same) ++hits;
     }
   }
+  // A slice of the items is a slice of the columns.
+  EXPECT_TRUE(torch::equal(library.own_pictures(set, queries, {3, 11}), own.narrow(1, 3, 8)));
+  EXPECT_EQ(library.own_pictures(set, queries, {7, 7}).size(1), 0);
   EXPECT_GT(hits, library.size()) << "some queries share their picture with a library row";
 }
 

@@ -126,7 +126,9 @@ TEST_F(PoolTest, ASmallLibraryIsRefused) {
 
 TEST_F(PoolTest, TiesGoToTheSmallerRow) {
   const std::vector<float> equal(40, 0.5F);
-  const Rows found = top_rows(similarity_, equal, 3, [](std::int64_t row) { return row != 1; });
+  Rows found;
+  for (const ScoredRow& scored : top_rows(similarity_, equal, 3, [](std::int64_t row) { return row != 1; }))
+    found.push_back(scored.row);
   const Rows library = similarity_.library();
   Rows wanted;
   for (const std::int64_t row : library) {

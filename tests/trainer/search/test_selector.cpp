@@ -49,7 +49,14 @@ class SelectorTest : public testing::Test {
     return select_with(std::move(model), rows, options);
   }
   std::vector<Selection> select_with(SaberModel model, const Rows& rows, const SelectOptions& options) const {
-    return Selector(std::move(model), set_, features_, options).select(set_, features_, rows);
+    return select_from(std::move(model), options, set_, features_, rows);
+  }
+  // Chooses from the library of set_ for rows of another set.
+  std::vector<Selection> select_from(SaberModel model, const SelectOptions& options, const EmbeddingSet& queries,
+                                     const Features& query_features, const Rows& rows) const {
+    const Library library(set_);
+    const LibraryHead head(library, features_, {});
+    return Selector(std::move(model), head, options).select(queries, query_features, rows);
   }
   // One query at a time, all candidates compared one by one.
   Selection by_hand(SaberModel model, std::int64_t query, std::int64_t shots) const {
@@ -154,7 +161,7 @@ TEST_F(SelectorTest, QueriesMayComeFromAnotherFile) {
     SelectOptions options;
     options.shots = shots;
     const Rows rows = {0, 1, 2};
-    return Selector(random_model(features_), set_, features_, options).select(foreign, query_features, rows);
+    return select_from(random_model(features_), options, foreign, query_features, rows);
   };
   for (const Selection& selection : select_foreign(3)) {
     EXPECT_EQ(selection.rows.size(), 3U);
@@ -184,7 +191,7 @@ TEST_F(SelectorTest, AWideBeamFindsTheBestOfAllSequences) {
     const Library library(set_);
     const Rows query = {queries_[q]};
     const torch::Tensor keys = features_.fuse(model, rows_tensor(library.rows()));
-    const torch::Tensor own = library.own_pictures(set_, query)[0];
+    const torch::Tensor own = library.own_pictures(set_, query, {0, library.size()})[0];
     const auto policy = [&](const Rows& prefix) {
       torch::Tensor unusable = own.clone();
       for (const std::int64_t item : prefix) unusable[item] = true;

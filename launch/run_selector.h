@@ -1,0 +1,49 @@
+// A run's trained model at work on a library, by all ranks together: what `select` and `eval` share.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/mpi_session.h"
+#include "comm/process_group.h"
+#include "launch/inputs.h"
+#include "trainer/search/selector.h"
+
+namespace saber {
+
+class RunSelector {
+ public:
+  // The model of settings.run_folder over `library`, of which this rank holds its share where model.head is sharded.
+  // References must outlive the selector. Throws bad_input as Library, load_trained_model and Selector do. Not
+  // collective.
+  RunSelector(const Settings& settings, c10d::ProcessGroup& group, const EmbeddingSet& library,
+              const Features& features, const SelectOptions& options);
+
+  const TrainedModel& trained() const { return trained_; }
+
+  // The selections of all rows, in order, on every rank. Where every rank holds the library, blocks of queries go round
+  // the ranks; where it is sharded, all ranks work on each block. Collective. When some query has no selection, all
+  // ranks throw the bad_input of the first such query, and one reports it.
+  std::vector<Selection> select(const MpiSession& session, const EmbeddingSet& queries, const Features& query_features,
+                                std::span<const std::int64_t> rows);
+
+ private:
+  struct Choice;
+  void select_own(const EmbeddingSet& queries, const Features& query_features, std::span<const std::int64_t> rows,
+                  std::vector<Choice>& mine, std::int64_t& block);
+  std::vector<Selection> all_in_order(const std::vector<Choice>& mine, std::int64_t num_queries) const;
+
+  c10d::ProcessGroup& group_;
+  TrainedModel trained_;
+  Library library_;
+  LibraryHead head_;
+  std::int64_t shots_;
+  Selector selector_;
+};
+
+// The queries of the blocks of Selector::kBlock that are dealt to a rank, as positions in the list of queries. Rank 0
+// has the most.
+std::vector<std::int64_t> positions_of_rank(std::int64_t rank, std::int64_t world_size, std::int64_t num_queries);
+
+}  // namespace saber

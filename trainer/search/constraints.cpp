@@ -1,0 +1,74 @@
+#include "trainer/search/constraints.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/narrow.h"
+
+namespace saber {
+namespace {
+
+// Items of equal text have equal numbers; `numbers` holds those of the texts.
+torch::Tensor numbered(const std::vector<std::string>& texts, std::map<std::string, std::int64_t>& numbers) {
+  std::vector<std::int64_t> out;
+  for (const std::string& text : texts) out.push_back(numbers.emplace(text, size_of(numbers)).first->second);
+  return rows_tensor(out);
+}
+
+const std::string& task_name(const EmbeddingSet& set, std::int64_t row) {
+  return set.tasks.name[index_of(set.task[index_of(row)])];
+}
+
+// The number of an item is the first item that shows its picture.
+torch::Tensor picture_numbers(const Library& library) {
+  std::vector<std::int64_t> first;
+  for (std::int64_t item = 0; item < library.size(); ++item) {
+    const auto same = library.same_picture(library.set(), library.rows()[index_of(item)]);
+    first.push_back(same.empty() ? item : same.front());
+  }
+  return rows_tensor(first);
+}
+
+}  // namespace
+
+Constraints::Constraints(const Library& library, Slice shard, const SelectOptions& options)
+    : library_(library),
+      shard_(shard),
+      same_task_(options.same_task),
+      excluded_(torch::zeros({shard.size()}, torch::kBool)) {
+  for (const std::int64_t id : options.excluded) {
+    const std::int64_t row = library.set().row_of_id(id), item = row < 0 ? -1 : library.item_of(row);
+    if (item < 0) throw_bad_input(fmt::format("holds {}, which is no library row's id", id), "select.exclude");
+    if (item >= shard.begin && item < shard.end) excluded_[item - shard.begin] = true;
+  }
+  std::vector<std::string> tasks, answers;
+  for (const std::int64_t row : library.rows()) {
+    tasks.push_back(task_name(library.set(), row));
+    answers.push_back(library.set().text_result[index_of(row)]);
+  }
+  item_task_ = numbered(tasks, task_numbers_).narrow(0, shard.begin, shard.size());
+  if (options.distinct_pictures) kinds_.push_back(picture_numbers(library));
+  std::map<std::string, std::int64_t> answer_numbers;
+  if (options.distinct_answers) kinds_.push_back(numbered(answers, answer_numbers));
+}
+
+torch::Tensor Constraints::unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {
+  torch::Tensor unusable = library_.own_pictures(queries, rows, shard_).logical_or_(excluded_);
+  if (!same_task_) return unusable;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto task = task_numbers_.find(task_name(queries, rows[i]));
+    unusable[static_cast<std::int64_t>(i)].logical_or_(item_task_ != (task == task_numbers_.end() ? -1 : task->second));
+  }
+  return unusable;
+}
+
+void Constraints::add_chosen(torch::Tensor& unusable, const torch::Tensor& chosen) const {
+  const torch::Tensor row = chosen.ge(shard_.begin).logical_and_(chosen.lt(shard_.end)).nonzero().flatten();
+  unusable.index_put_({row, chosen.index_select(0, row) - shard_.begin}, torch::ones({}, torch::kBool));
+  for (const torch::Tensor& kind : kinds_) {
+    const torch::Tensor own = kind.narrow(0, shard_.begin, shard_.size());
+    unusable.logical_or_(own.unsqueeze(0) == kind.index_select(0, chosen).unsqueeze(1));
+  }
+}
+
+}  // namespace saber
