@@ -16,7 +16,7 @@ namespace saber {
 using ProcessGroupPtr = c10::intrusive_ptr<c10d::ProcessGroup>;
 
 struct CommSettings {
-  std::string backend = "auto";          // comm.backend: auto | mpi | nccl; auto is mpi where tensors are on the CPU
+  std::string backend = "auto";          // comm.backend: auto | mpi | nccl; auto picks by device
   std::string interface = {};            // comm.interface: see comm/network_interface.h
   std::int64_t first_deadline_s = 1800;  // comm.first_deadline_s
   std::int64_t deadline_s = 600;         // comm.deadline_s
@@ -25,10 +25,14 @@ struct CommSettings {
   void declare(Schema& schema);
 };
 
-// Collective. Tensors on the CPU go over MPI, with the backend nccl those on this rank's GPU (getBoundDeviceId()) over
-// NCCL. Throws not_available, with what to do, when the backend is not part of this build or there is not one GPU for
-// each rank.
-ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings);
+// Whether tensors on `device` travel over NCCL: on a GPU. Throws bad_input when the backend (auto | mpi | nccl) carries
+// none of them.
+bool travels_over_nccl(const std::string& backend, const at::Device& device);
+
+// Collective. Tensors on the CPU go over MPI, those on `device`, where that is this rank's GPU (own_device.h), over
+// NCCL. Throws bad_input when settings.backend does not suit the device, and as make_nccl_backend.
+ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings,
+                                   const at::Device& device = at::kCPU);
 
 // Sums `tensor` (contiguous) over all ranks in place; the order of summation is fixed for a given world size and tensor
 // size. Blocks.

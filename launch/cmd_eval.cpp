@@ -158,7 +158,8 @@ void EvalSettings::declare(Schema& schema) {
   schema.integer(seed, "eval.seed", 1, 0, Schema::kAny, "", "seed of the random selections");
 }
 
-int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
+int run_eval(const MpiSession& session, const Settings& settings, const torch::Device& device,
+             c10d::ProcessGroup& group) {
   const EvalSettings& eval = settings.eval;
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
   std::vector<std::int64_t> rows = set.rows_of(split_of_name(eval.split));
@@ -166,11 +167,11 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
   std::unique_ptr<TinyLvlmScorer> scorer;
   std::unique_ptr<Selector> selector;
   TrainedModel trained;
-  const Features features(set, torch::kFloat32);
+  const Features features(set, torch::kFloat32, device);
   session.on_all([&] {
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
-    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
-    trained = load_trained_model(settings.run_folder, features.widths());
+    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
+    trained = load_trained_model(settings.run_folder, features.widths(), device);
     SelectOptions options;
     options.shots = eval.shots;
     options.beam = eval.beam;

@@ -74,7 +74,7 @@ SelectOptions SelectSettings::all_options() const {
   return out;
 }
 
-int run_select(const MpiSession& session, const Settings& settings) {
+int run_select(const MpiSession& session, const Settings& settings, const torch::Device& device) {
   const SelectSettings& select = settings.select;
   session.on_root([&]() -> std::string {
     const EmbeddingSet library = read_embedding_set(settings.embeddings);
@@ -88,8 +88,8 @@ int run_select(const MpiSession& session, const Settings& settings) {
     }
     const std::vector<std::int64_t> rows = query_rows(select, queries, foreign.has_value());
     if (rows.empty()) throw_bad_input("has no rows of split " + select.split, settings.embeddings + " /split");
-    const Features features(library, torch::kFloat32), query_features(queries, torch::kFloat32);
-    const TrainedModel trained = load_trained_model(settings.run_folder, features.widths());
+    const Features features(library, torch::kFloat32, device), query_features(queries, torch::kFloat32, device);
+    const TrainedModel trained = load_trained_model(settings.run_folder, features.widths(), device);
     Selector selector(trained.model, library, features, select.all_options());
 
     const auto start = std::chrono::steady_clock::now();

@@ -51,7 +51,8 @@ double AdamW::clip_gradients(double clip) {
 
 void AdamW::update(std::int64_t step, double rate, double weight_decay) {
   const torch::NoGradGuard no_grad;
-  const torch::Tensor count = torch::full({}, static_cast<float>(step + 1));
+  const torch::Tensor count =
+      torch::full({}, static_cast<float>(step + 1), parameters_.values().options().dtype(torch::kFloat32));
   at::_fused_adamw_({parameters_.values()}, {parameters_.gradients()}, {first_moment_}, {second_moment_}, {}, {count},
                     rate, kBeta1, kBeta2, weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
 }

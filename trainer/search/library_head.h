@@ -33,7 +33,7 @@ class LibraryHead {
 
   // e of the items of this rank's shard [K_r, d]. Not collective.
   torch::Tensor keys(SaberModel& model) const;
-  // e of any items, int64 [n] -> [n, d], with a gradient. keys: of keys(model), if they are there anyway.
+  // e of any items, int64 [n] on the CPU -> [n, d], with a gradient. keys: of keys(model), if they are there anyway.
   torch::Tensor items(SaberModel& model, const torch::Tensor& items, const torch::Tensor& keys = {}) const;
 
   // log softmax at the targets (shard_softmax.h). keys: of keys(model). with_end: [EOS] is item K.

@@ -45,7 +45,7 @@ torch::Tensor picture_numbers(const Library& library) {
 struct Selector::Beams {
   std::int64_t width;
   torch::Tensor total;     // float64 [n * width], log-probability; minus infinity: there is no such sequence
-  torch::Tensor unusable;  // bool [n * width, K]
+  torch::Tensor unusable;  // bool [n * width, K]; where the keys are, all else on the CPU
   torch::Tensor items;     // int64 [n * width, chosen so far]
   torch::Tensor log_p;     // float64 [n * width, chosen so far]
 };
@@ -69,6 +69,7 @@ Selector::Selector(SaberModel model, const EmbeddingSet& library, const Features
   if (options_.distinct_pictures) kinds_.push_back(picture_numbers(library_));
   std::map<std::string, std::int64_t> answer_numbers;
   if (options_.distinct_answers) kinds_.push_back(numbered(answers, answer_numbers));
+  for (torch::Tensor& kind : kinds_) kind = kind.to(device());
 }
 
 std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Features& query_features,
@@ -104,7 +105,8 @@ void Selector::extend(Beams& beams, const torch::Tensor& log_p) const {
   const std::int64_t width = beams.width, n = beams.total.size(0) / width, size = library_.size();
   const std::int64_t best = std::min(width, size);
   // The best of every sequence first: n x width x width candidates stay for the exact comparison below.
-  const auto [values, items] = log_p.topk(best, 1);
+  const auto [top_values, top_items] = log_p.topk(best, 1);
+  const torch::Tensor values = top_values.cpu(), items = top_items.cpu();
   const torch::Tensor totals = beams.total.unsqueeze(1) + values;
   const auto total = totals.accessor<double, 2>(), value = values.accessor<double, 2>();
   const auto item = items.accessor<std::int64_t, 2>();
@@ -132,9 +134,10 @@ void Selector::extend(Beams& beams, const torch::Tensor& log_p) const {
   beams.items = torch::cat({beams.items.index_select(0, from), now.unsqueeze(1)}, 1);
   beams.log_p =
       torch::cat({beams.log_p.index_select(0, from), torch::tensor(new_log_p, torch::kFloat64).unsqueeze(1)}, 1);
-  beams.unusable = beams.unusable.index_select(0, from).scatter(1, now.unsqueeze(1), true);
+  const torch::Tensor items_now = now.to(device());
+  beams.unusable = beams.unusable.index_select(0, from.to(device())).scatter(1, items_now.unsqueeze(1), true);
   for (const torch::Tensor& kind : kinds_)
-    beams.unusable.logical_or_(kind.unsqueeze(0) == kind.index_select(0, now).unsqueeze(1));
+    beams.unusable.logical_or_(kind.unsqueeze(0) == kind.index_select(0, items_now).unsqueeze(1));
 }
 
 void Selector::refuse(std::int64_t query_id) const {
@@ -149,15 +152,15 @@ void Selector::select_block(const EmbeddingSet& queries, const Features& query_f
   padded.resize(kBlock, rows.front());
   const std::int64_t width = options_.beam;
   const torch::Tensor of_query = torch::arange(kBlock).repeat_interleave(width);
-  const QueryState state = model_->read(query_features.queries(padded)).select(of_query);
+  const QueryState state = model_->read(query_features.queries(padded)).select(of_query.to(device()));
   Beams beams{width, torch::full({kBlock, width}, kNever, torch::kFloat64),
-              unusable_at_first(queries, padded).index_select(0, of_query),
+              unusable_at_first(queries, padded).index_select(0, of_query).to(device()),
               torch::empty({kBlock * width, 0}, torch::kInt64), torch::empty({kBlock * width, 0}, torch::kFloat64)};
   beams.total.select(1, 0).zero_();  // one empty sequence per query
   beams.total = beams.total.flatten();
   for (std::int64_t position = 0; position < options_.shots; ++position) {
     const torch::Tensor shots =
-        keys_.index_select(0, beams.items.flatten()).view({kBlock * width, position, keys_.size(1)});
+        keys_.index_select(0, beams.items.flatten().to(device())).view({kBlock * width, position, keys_.size(1)});
     const torch::Tensor logits = torch::matmul(model_->choose(state, shots).select(1, position), keys_.t());
     // Where nothing is left, log_softmax gives NaN; anywhere else that is the model's fault.
     const torch::Tensor stuck = beams.unusable.all(1, /*keepdim=*/true);

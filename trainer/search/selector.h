@@ -45,12 +45,13 @@ class Selector {
                     std::vector<Selection>& out);
   torch::Tensor unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const;
   void extend(Beams& beams, const torch::Tensor& log_p) const;
+  torch::Device device() const { return keys_.device(); }
   [[noreturn]] void refuse(std::int64_t query_id) const;
 
   SaberModel model_;
   Library library_;
   SelectOptions options_;
-  torch::Tensor keys_;                                // [K, d]
+  torch::Tensor keys_;                                // [K, d]; on the model's device, as kinds_; all else on the CPU
   torch::Tensor excluded_;                            // bool [K]
   torch::Tensor item_task_;                           // int64 [K], number of the item's task
   std::map<std::string, std::int64_t> task_numbers_;  // by name
