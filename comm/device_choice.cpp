@@ -27,7 +27,7 @@ std::string named(const std::vector<int>& ranks) {
 }
 
 [[noreturn]] void refuse_gpus(const std::string& message, const std::string& hint) {
-  throw Error(ErrorKind::not_available, message, "comm.backend: nccl", hint + ", or set comm.backend to mpi");
+  throw Error(ErrorKind::not_available, message, "device", hint + ", or set device to cpu");
 }
 
 // Ranks by host, of those for which `lacks` holds; "ranks 0 and 1 on node7, rank 2 on node8", or nothing.
@@ -46,6 +46,17 @@ std::string lacking(const std::vector<VisibleGpus>& ranks, Lacks lacks) {
 }
 
 }  // namespace
+
+std::optional<int> gpu_of(const std::string& setting, bool cuda_in_build, const std::vector<VisibleGpus>& ranks,
+                          int rank) {
+  if (setting == "cuda" && !cuda_in_build) {
+    throw Error(ErrorKind::not_available, "is cuda, but this build has no CUDA parts", "device",
+                "set device to auto or cpu; or run `tools/setup --gpu` and build with `tools/build -DSABER_CUDA=ON`");
+  }
+  const bool some = std::any_of(ranks.begin(), ranks.end(), [](const VisibleGpus& r) { return r.count > 0; });
+  if (setting == "cpu" || (setting == "auto" && !(cuda_in_build && some))) return std::nullopt;
+  return device_of(ranks, rank);
+}
 
 int device_of(const std::vector<VisibleGpus>& ranks, int rank) {
   const std::string blind = lacking(ranks, [](const VisibleGpus& r) { return r.count == 0; });
@@ -82,7 +93,7 @@ void require_a_gpu_each(const std::vector<HeldGpu>& ranks) {
     shared += fmt::format("{}{} on {} hold {}", shared.empty() ? "" : ", ", named(members), gpu.host, gpu.uuid);
   }
   if (shared.empty()) return;
-  refuse_gpus("NCCL wants a GPU for each rank, but " + shared,
+  refuse_gpus("each rank wants a GPU of its own, but " + shared,
          "start one rank per GPU and let each see all of its host's GPUs, or exactly one of its own");
 }
 

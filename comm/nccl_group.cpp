@@ -1,8 +1,6 @@
 #include "comm/nccl_group.h"
 
 #include <ATen/Functions.h>
-#include <ATen/cuda/CUDAContext.h>
-#include <c10/cuda/CUDAFunctions.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +8,6 @@
 #include <exception>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
-#include "comm/device_choice.h"
 #include "comm/network_interface.h"
 #include "comm/rendezvous.h"
 #include "comm/start_deadline.h"
@@ -48,46 +45,6 @@ std::string place_of(const MpiSession& session) {
   return fmt::format("rank {} on {}", session.rank(), session.host());
 }
 
-std::string uuid_of(c10::DeviceIndex device) {
-  const auto& bytes = at::cuda::getDeviceProperties(device)->uuid.bytes;
-  std::string out = "GPU";
-  for (std::size_t i = 0; i < std::size(bytes); ++i) {
-    if (i == 0 || (i >= 4 && i <= 10 && i % 2 == 0)) out += '-';
-    out += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
-  }
-  return out;
-}
-
-// Collective: takes a GPU that no other rank has.
-struct OwnGpu {
-  at::Device device;
-  std::string uuid;
-};
-
-OwnGpu take_gpu(const MpiSession& session) {
-  const std::vector<std::string> hosts = session.all_gather(session.host());
-  const std::vector<std::string> local_ranks = session.all_gather(std::to_string(session.local_rank()));
-  const std::vector<std::string> counts = session.all_gather(std::to_string(c10::cuda::device_count()));
-  std::vector<VisibleGpus> visible;
-  for (std::size_t r = 0; r < hosts.size(); ++r) {
-    visible.push_back({hosts[r], std::stoi(local_ranks[r]), std::stoi(counts[r])});
-  }
-  c10::DeviceIndex index = 0;
-  std::string uuid;
-  session.on_all([&] {
-    index = narrow<c10::DeviceIndex>(device_of(visible, session.rank()));
-    uuid = without_trace(place_of(session), "see whether nvidia-smi works there", [&] { return uuid_of(index); });
-  });
-  const std::vector<std::string> uuids = session.all_gather(uuid);
-  std::vector<HeldGpu> held;
-  for (std::size_t r = 0; r < hosts.size(); ++r) held.push_back({hosts[r], uuids[r]});
-  session.on_all([&] {
-    require_a_gpu_each(held);
-    without_trace(place_of(session), "see whether nvidia-smi works there", [&] { c10::cuda::set_device(index); });
-  });
-  return {at::Device(at::kCUDA, index), uuid};
-}
-
 // NCCL's sockets use the interface that the setting names. An address is only held by some hosts; the others leave the
 // choice to NCCL.
 void set_interface_of_nccl(const MpiSession& session, const std::string& wanted) {
@@ -101,18 +58,18 @@ void set_interface_of_nccl(const MpiSession& session, const std::string& wanted)
   });
 }
 
-void first_all_reduce(c10d::Backend& backend, const OwnGpu& gpu, milliseconds timeout) {
-  std::vector<at::Tensor> tensors{at::ones({1}, at::TensorOptions(gpu.device))};
+void first_all_reduce(c10d::Backend& backend, const at::Device& gpu, milliseconds timeout) {
+  std::vector<at::Tensor> tensors{at::ones({1}, at::TensorOptions(gpu))};
   backend.allreduce(tensors)->wait(timeout);
   ensure(tensors[0].item<float>() == static_cast<float>(backend.getSize()), "NCCL's first sum counts the ranks");
 }
 
 }  // namespace
 
-c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const MpiSession& session, const NcclOptions& options) {
-  const OwnGpu gpu = take_gpu(session);
+c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const MpiSession& session, const at::Device& gpu,
+                                                    const NcclOptions& options) {
   set_interface_of_nccl(session, options.interface);
-  const std::string place = place_of(session) + ", " + gpu.uuid;
+  const std::string place = place_of(session) + ", " + gpu.str();
   const Error late(ErrorKind::io, fmt::format("NCCL did not start within {} s", options.first_timeout.count() / 1000),
                    place, kHint);
   StartDeadline deadline(session, late, options.first_timeout);
@@ -125,7 +82,7 @@ c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const MpiSession& session, c
         const auto nccl_options = c10d::ProcessGroupNCCL::Options::create();
         nccl_options->timeout = options.first_timeout + std::chrono::minutes(1);  // ours comes first, with its message
         backend = c10::make_intrusive<NcclBackend>(store, session.rank(), session.world_size(), nccl_options);
-        backend->setBoundDeviceId(gpu.device);
+        backend->setBoundDeviceId(gpu);
         first_all_reduce(*backend, gpu, options.first_timeout);
       });
     } catch (const Error& error) {
@@ -135,7 +92,7 @@ c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const MpiSession& session, c
     }
   });
   backend->setTimeout(options.timeout);
-  spdlog::info("NCCL {} on cuda:{}, {}", nccl_version(), gpu.device.index(), gpu.uuid);
+  spdlog::info("NCCL {} on {}", nccl_version(), gpu.str());
   return backend;
 }
 

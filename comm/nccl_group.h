@@ -1,4 +1,4 @@
-// The NCCL backend, when this build has it (else no_nccl.cpp, which refuses).
+// The NCCL backend, in builds that have CUDA (else no_cuda.cpp).
 #pragma once
 
 #include <chrono>
@@ -16,12 +16,13 @@ struct NcclOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(5);         // for each operation after that
 };
 
-// Collective. A backend for tensors on this rank's GPU, which becomes the current device and is the backend's
-// getBoundDeviceId(). One all-reduce has been done when this returns, so that what keeps NCCL from working shows here.
-// An operation that takes longer than its timeout ends the process. Must be gone before `session`.
-// Throws on all ranks: not_available, with what to do, where there is no NCCL or not one GPU for each rank; bad_input
-// for an interface that is not there; io where NCCL did not start. Ends all ranks where it did not start in time.
-c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const MpiSession& session, const NcclOptions& options);
+// Collective. A backend for tensors on `gpu`, this rank's own (own_device.h), which is its getBoundDeviceId(). One
+// all-reduce has been done when this returns, so that what keeps NCCL from working shows here. An operation that takes
+// longer than its timeout ends the process. Must be gone before `session`.
+// Throws on all ranks: bad_input for an interface that is not there; io where NCCL did not start. Ends all ranks where
+// it did not start in time.
+c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const MpiSession& session, const at::Device& gpu,
+                                                    const NcclOptions& options);
 
 // Of the NCCL library that this process runs with, "2.28.9"; empty in a build without it.
 std::string nccl_version();

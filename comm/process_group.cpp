@@ -9,7 +9,7 @@ namespace saber {
 
 void CommSettings::declare(Schema& schema) {
   schema.choice(backend, "comm.backend", "auto", {"auto", "mpi", "nccl"},
-                "what carries tensors between ranks: mpi for tensors on the CPU, nccl for GPUs, auto picks by device");
+                "what carries tensors between ranks: mpi for device cpu, nccl for cuda; auto is the one that fits");
   schema.choice(reward_gather, "comm.reward_gather", "auto", {"auto", "mpi", "nccl"},
                 "what gathers the rewards of reinforce, which are numbers on the host: auto is the same as the backend");
   schema.text(
@@ -24,12 +24,25 @@ void CommSettings::declare(Schema& schema) {
               "compare kind, size and type of each operation over all ranks before it starts; to find bugs");
 }
 
-ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings) {
+bool travels_over_nccl(const std::string& backend, const at::Device& device) {
+  if (device.is_cpu() && backend == "nccl") {
+    throw_bad_input("carries tensors between GPUs, but the run computes on the CPU", "comm.backend: nccl",
+                    "set comm.backend to auto or mpi; or device to cuda, which says what GPUs lack here");
+  }
+  if (!device.is_cpu() && backend == "mpi") {
+    throw_bad_input("carries tensors on the CPU, but the run computes on " + device.str(), "comm.backend: mpi",
+                    "set comm.backend to auto or nccl, or device to cpu");
+  }
+  return !device.is_cpu();
+}
+
+ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings, const at::Device& device) {
   auto group = c10::make_intrusive<c10d::ProcessGroup>(session.rank(), session.world_size());
-  if (settings.backend == "nccl") {
-    const auto nccl = make_nccl_backend(session, {.interface = settings.interface,
-                                                  .first_timeout = std::chrono::seconds(settings.first_deadline_s),
-                                                  .timeout = std::chrono::seconds(settings.deadline_s)});
+  if (travels_over_nccl(settings.backend, device)) {
+    const auto nccl = make_nccl_backend(session, device,
+                                        {.interface = settings.interface,
+                                         .first_timeout = std::chrono::seconds(settings.first_deadline_s),
+                                         .timeout = std::chrono::seconds(settings.deadline_s)});
     group->setBoundDeviceId(nccl->getBoundDeviceId());  // first, since setBackend hands the group's device on
     group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, nccl);
   }

@@ -17,7 +17,7 @@ namespace saber {
 using ProcessGroupPtr = c10::intrusive_ptr<c10d::ProcessGroup>;
 
 struct CommSettings {
-  std::string backend = "auto";          // comm.backend: auto | mpi | nccl; auto is mpi where tensors are on the CPU
+  std::string backend = "auto";          // comm.backend: auto | mpi | nccl; auto picks by device
   std::string reward_gather = "auto";    // comm.reward_gather: auto | mpi | nccl; auto is the backend
   std::string interface = {};            // comm.interface: see comm/network_interface.h
   std::int64_t first_deadline_s = 1800;  // comm.first_deadline_s
@@ -27,10 +27,14 @@ struct CommSettings {
   void declare(Schema& schema);
 };
 
-// Collective. Tensors on the CPU go over MPI, with the backend nccl those on this rank's GPU (getBoundDeviceId()) over
-// NCCL. Throws not_available, with what to do, when the backend is not part of this build or there is not one GPU for
-// each rank.
-ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings);
+// Whether tensors on `device` travel over NCCL: on a GPU. Throws bad_input when the backend (auto | mpi | nccl) carries
+// none of them.
+bool travels_over_nccl(const std::string& backend, const at::Device& device);
+
+// Collective. Tensors on the CPU go over MPI, those on `device`, where that is this rank's GPU (own_device.h), over
+// NCCL. Throws bad_input when settings.backend does not suit the device, and as make_nccl_backend.
+ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings& settings,
+                                   const at::Device& device = at::kCPU);
 
 // The device whose backend of the group gathers rewards, by comm.reward_gather: this rank's GPU for nccl, else the CPU.
 // Throws bad_input when the setting asks for NCCL and the group has none.

@@ -191,7 +191,8 @@ void EvalSettings::declare(Schema& schema) {
   schema.integer(seed, "eval.seed", 1, 0, Schema::kAny, "", "seed of the random selections");
 }
 
-int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
+int run_eval(const MpiSession& session, const Settings& settings, const torch::Device& device,
+             c10d::ProcessGroup& group) {
   const EvalSettings& eval = settings.eval;
   const HeadOptions head = head_options(settings, group);
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings, head.group != nullptr);
@@ -199,10 +200,10 @@ int run_eval(const MpiSession& session, const Settings& settings, c10d::ProcessG
   if (eval.max_queries > 0 && eval.max_queries < size_of(rows)) rows.resize(index_of(eval.max_queries));
   std::unique_ptr<TinyLvlmScorer> scorer;
   std::unique_ptr<RunSelector> selector;
-  const Features features(set, torch::kFloat32);
+  const Features features(set, torch::kFloat32, device);
   session.on_all([&] {
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
-    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
+    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
     SelectOptions options;
     options.shots = eval.shots;
     options.beam = eval.beam;

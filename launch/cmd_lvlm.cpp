@@ -7,12 +7,12 @@
 
 namespace saber {
 
-int run_lvlm(const MpiSession& session, const Settings& settings, const std::string&) {
+int run_lvlm(const MpiSession& session, const Settings& settings, const torch::Device& device) {
   session.on_root([&]() -> std::string {
     if (session.world_size() > 1)
       throw_bad_input("runs on one rank, started with " + std::to_string(session.world_size()), "saber lvlm train");
     const SceneSet scenes = read_scene_set(settings.lvlm.scenes);
-    TinyLvlm lvlm = train_tiny_lvlm(settings.lvlm, scenes);
+    TinyLvlm lvlm = train_tiny_lvlm(settings.lvlm, scenes, device);
     const std::filesystem::path output = settings.lvlm.output;
     if (output.has_parent_path()) create_folders(output.parent_path());
     save_tiny_lvlm(output, lvlm);

@@ -137,7 +137,7 @@ void ScoreSettings::declare(Schema& schema) {
   schema.integer(pool.seed, "score.seed", 1, 0, Schema::kAny, "", "seed of the candidate pools");
 }
 
-int run_score(const MpiSession& session, const Settings& settings) {
+int run_score(const MpiSession& session, const Settings& settings, const torch::Device& device) {
   const ScoreSettings& score = settings.score;
   if (session.is_root() && settings.model.head == "sharded")
     spdlog::info("model.head: sharded is not for score, every rank holds the whole library");
@@ -147,7 +147,7 @@ int run_score(const MpiSession& session, const Settings& settings) {
   session.on_all([&] {
     rows = rows_to_score(score, set);
     require_pools(score, set, rows);
-    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
+    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
     if (score.shots > scorer->max_shots()) {
       throw_bad_input(
           fmt::format("score.shots is {}, the LVLM reads at most {} demonstrations", score.shots, scorer->max_shots()));

@@ -97,14 +97,15 @@ SelectOptions SelectSettings::all_options() const {
   return out;
 }
 
-int run_select(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
+int run_select(const MpiSession& session, const Settings& settings, const torch::Device& device,
+               c10d::ProcessGroup& group) {
   const SelectSettings& select = settings.select;
   const EmbeddingSet library = load_embedding_set(session, settings.embeddings, settings.model.head == "sharded");
   std::optional<EmbeddingSet> foreign;
   if (!select.queries.empty()) foreign = load_embedding_set(session, select.queries);
   const EmbeddingSet& queries = foreign ? *foreign : library;
   const std::vector<std::int64_t> rows = query_rows(select, queries, foreign.has_value());
-  const Features features(library, torch::kFloat32), query_features(queries, torch::kFloat32);
+  const Features features(library, torch::kFloat32, device), query_features(queries, torch::kFloat32, device);
   std::unique_ptr<RunSelector> selector;
   session.on_all([&] {
     require_same_widths(library, queries, select.queries);

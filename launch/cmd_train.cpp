@@ -91,7 +91,8 @@ void report_memory(const MpiSession& session, c10d::ProcessGroup& group) {
 
 }  // namespace
 
-int run_train(const MpiSession& session, const Settings& settings, c10d::ProcessGroup& group) {
+int run_train(const MpiSession& session, const Settings& settings, const torch::Device& device,
+              c10d::ProcessGroup& group) {
   session.on_root([&]() -> std::string {
     if (settings.train.has_stage("reinforce")) require_other_trees(settings);
     return {};
@@ -101,19 +102,19 @@ int run_train(const MpiSession& session, const Settings& settings, c10d::Process
   const std::vector<ScoreTree> trees = load_score_trees(session, settings.train.scores);
   const auto type = settings.train.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
   const auto seed = narrow<std::uint64_t>(settings.seed);
-  const Features features(set, type);
+  const Features features(set, type, device);
   std::unique_ptr<Scorer> scorer;
   std::vector<Stage> stages;
   SaberModel model{nullptr};
   session.on_all([&] {
     if (settings.train.has_stage("reinforce"))
-      scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights), set);
+      scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
     const HeadOptions head = head_options(settings, group);
     stages = make_stages(settings.train, seed,
                          {set, features, trees, settings.train.scores, scorer.get(), head,
                           carrier_of_rewards(group, settings.comm)});
     model = SaberModel(settings.model, features.widths(), seed);
-    model->to(type);
+    model->to(device, type);
   });
   const StepOptions options{settings.train.precision == "bf16", settings.train.micro_batch,
                             settings.train.check_weights_every};

@@ -71,9 +71,12 @@ std::string build_description() {
   return fmt::format("saber {}, LibTorch {}, g++ {}", SABER_VERSION, TORCH_VERSION, __VERSION__);
 }
 
-TrainedModel load_trained_model(const std::filesystem::path& folder, const EmbeddingWidths& widths) {
+TrainedModel load_trained_model(const std::filesystem::path& folder, const EmbeddingWidths& widths,
+                                const torch::Device& device) {
   const Checkpoint checkpoint = read_checkpoint(folder);
-  return {model_of(checkpoint, widths), checkpoint.state.step, checkpoint.folder};
+  SaberModel model = model_of(checkpoint, widths);
+  model->to(device);
+  return {model, checkpoint.state.step, checkpoint.folder};
 }
 
 }  // namespace saber

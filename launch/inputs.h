@@ -32,8 +32,10 @@ struct TrainedModel {
   std::filesystem::path folder;
 };
 
-// The model of a run folder's newest checkpoint, or of one step-… folder, in float32 and without gradients. Throws
+// The model of a run folder's newest checkpoint, or of one step-… folder, on `device`, in float32 and without
+// gradients. Throws
 // bad_input when there is none, or when it was built for embeddings of other widths. Not collective.
-TrainedModel load_trained_model(const std::filesystem::path& run_or_step_folder, const EmbeddingWidths& widths);
+TrainedModel load_trained_model(const std::filesystem::path& run_or_step_folder, const EmbeddingWidths& widths,
+                                const torch::Device& device);
 
 }  // namespace saber

@@ -10,6 +10,7 @@
 #include "comm/mpi_order_check.h"
 #include "comm/mpi_session.h"
 #include "comm/mpi_watchdog.h"
+#include "comm/own_device.h"
 #include "core/log.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
@@ -32,14 +33,15 @@ int dispatch(const MpiSession& session, const Settings& settings, const CommandL
   const Watchdog watchdog(session, {static_cast<double>(settings.comm.first_deadline_s),
                                     static_cast<double>(settings.comm.deadline_s), patient});
   if (settings.comm.check_order) check_order_of_operations(session);
-  ProcessGroupPtr group;
-  session.on_all([&] { group = make_process_group(session, settings.comm); });
   if (line.command == "data") return run_data(session, settings, line.action);
-  if (line.command == "lvlm") return run_lvlm(session, settings, line.action);
-  if (line.command == "score") return run_score(session, settings);
-  if (line.command == "train") return run_train(session, settings, *group);
-  if (line.command == "select") return run_select(session, settings, *group);
-  if (line.command == "eval") return run_eval(session, settings, *group);
+  const torch::Device device = own_device(session, settings.device);
+  ProcessGroupPtr group;
+  session.on_all([&] { group = make_process_group(session, settings.comm, device); });
+  if (line.command == "lvlm") return run_lvlm(session, settings, device);
+  if (line.command == "score") return run_score(session, settings, device);
+  if (line.command == "train") return run_train(session, settings, device, *group);
+  if (line.command == "select") return run_select(session, settings, device, *group);
+  if (line.command == "eval") return run_eval(session, settings, device, *group);
   throw Error(ErrorKind::internal, "no command " + line.command);
 }
 
@@ -71,6 +73,8 @@ int run(const MpiSession& session, int argc, char** argv) {
   const int threads = settings.num_threads > 0 ? static_cast<int>(settings.num_threads) : session.num_threads();
   at::set_num_threads(threads);
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  at::globalContext().setAllowTF32CuBLAS(false);  // float32 is float32 on a GPU, too
+  at::globalContext().setAllowTF32CuDNN(false);
   return dispatch(session, settings, line);
 }
 

@@ -23,7 +23,7 @@ struct RunSelector::Choice {
 RunSelector::RunSelector(const Settings& settings, c10d::ProcessGroup& group, const EmbeddingSet& library,
                          const Features& features, const SelectOptions& options)
     : group_(group),
-      trained_(load_trained_model(settings.run_folder, features.widths())),
+      trained_(load_trained_model(settings.run_folder, features.widths(), features.device())),
       library_(library),
       head_(library_, features, head_options(settings, group)),
       shots_(options.shots),

@@ -5,6 +5,9 @@ namespace saber {
 Settings::Settings() {
   schema.integer(seed, "seed", 1, 0, Schema::kAny, "", "seed of training: initial weights and order of the samples",
                  OnResume::must_match);
+  schema.choice(device, "device", "auto", {"auto", "cpu", "cuda"},
+                "what models compute on: cuda is one GPU per rank; auto is cuda where this build has it and a GPU is "
+                "visible, else cpu");
   schema.text(run_folder, "run.dir", "runs/run", "folder of the run: metrics, checkpoints");
   schema.choice(log_level, "log.level", "info", {"debug", "info", "warning", "error"},
                 "least severe lines that are printed");

@@ -17,6 +17,7 @@ namespace saber {
 
 struct Settings {
   std::int64_t seed = 0;         // training only
+  std::string device;            // auto | cpu | cuda, see comm/own_device.h
   std::string run_folder;        // run.dir
   std::string log_level;         // log.level
   std::int64_t num_threads = 0;  // threads per rank, 0: from the affinity mask

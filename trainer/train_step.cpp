@@ -83,7 +83,7 @@ double Trainer::add_gradients(Objective& objective, const std::vector<std::int64
     const auto part = std::span(samples).subspan(size > 0 ? index_of(begin) : 0, size > 0 ? index_of(size) : 1);
     torch::Tensor loss;
     {
-      const Bf16Products bf16(options_.bf16);
+      const Bf16Products bf16(options_.bf16, parameters_.values().device().type());
       loss = objective.loss_sum(model_, part) * ((size > 0 ? 1.0 : 0.0) / static_cast<double>(samples.size()));
     }
     parameters_.loss().add_(loss.detach());
@@ -94,7 +94,7 @@ double Trainer::add_gradients(Objective& objective, const std::vector<std::int64
 }
 
 void Trainer::require_equal_weights() {
-  const torch::Tensor& values = parameters_.values();
+  const torch::Tensor values = parameters_.values().cpu();
   const auto bytes = static_cast<std::size_t>(values.numel() * values.element_size());
   const std::uint64_t mine = hash64({static_cast<const char*>(values.data_ptr()), bytes});
   const auto all = all_gather_values(group_, std::vector{mine}, 1);

@@ -34,7 +34,8 @@ struct StepOptions {
 
 class Trainer {
  public:
-  // The model's parameters are moved into one buffer. The group must outlive the trainer.
+  // The model's parameters are moved into one buffer, on the device where they are, over which the group must carry
+  // tensors. The group must outlive the trainer.
   Trainer(SaberModel model, std::vector<Stage> stages, c10d::ProcessGroup& group, StepOptions options = {});
 
   Trainer(const Trainer&) = delete;

@@ -20,12 +20,40 @@ Error error_of(Work work) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::not_available);
     EXPECT_EQ(error.exit_status(), 2);
-    EXPECT_NE(error.place().find("comm.backend"), std::string::npos);
-    EXPECT_FALSE(error.hint().empty());
+    EXPECT_EQ(error.place(), "device");
+    EXPECT_NE(error.hint().find("cpu"), std::string::npos);
     return error;
   }
   ADD_FAILURE() << "no error";
   return Error(ErrorKind::internal, "");
+}
+
+TEST(DeviceChoice, TheSettingTheBuildAndTheGpusDecide) {
+  const std::vector<VisibleGpus> none{{"a", 0, 0}, {"a", 1, 0}}, two{{"a", 0, 2}, {"a", 1, 2}};
+  for (const bool in_build : {false, true}) {
+    EXPECT_EQ(gpu_of("cpu", in_build, two, 1), std::nullopt);
+    EXPECT_EQ(gpu_of("auto", in_build, none, 1), std::nullopt);
+  }
+  EXPECT_EQ(gpu_of("auto", false, two, 1), std::nullopt);
+  for (const std::string setting : {"auto", "cuda"}) {
+    EXPECT_EQ(gpu_of(setting, true, two, 0), 0);
+    EXPECT_EQ(gpu_of(setting, true, two, 1), 1);
+    EXPECT_EQ(gpu_of(setting, true, {{"a", 0, 1}}, 0), 0);
+  }
+}
+
+TEST(DeviceChoice, CudaThatIsNotThereIsRefused) {
+  EXPECT_EQ(error_of([] {
+              gpu_of("cuda", false, {{"a", 0, 1}}, 0);
+            }).message(),
+            "is cuda, but this build has no CUDA parts");
+  EXPECT_EQ(error_of([] { gpu_of("cuda", true, {{"a", 0, 0}}, 0); }).message(), "no GPU is visible to rank 0 on a");
+}
+
+TEST(DeviceChoice, NoRankIsLeftOnTheCpuWhereOthersHaveGpus) {
+  const std::vector<VisibleGpus> ranks{{"a", 0, 1}, {"b", 0, 0}};
+  for (int r = 0; r < 2; ++r)
+    EXPECT_EQ(error_of([&] { gpu_of("auto", true, ranks, r); }).message(), "no GPU is visible to rank 1 on b");
 }
 
 TEST(DeviceChoice, LocalRankWhereSeveralAreVisible) {

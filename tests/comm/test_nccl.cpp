@@ -5,10 +5,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "comm/agreed_error.h"
+#include "comm/own_device.h"
 #include "comm/process_group.h"
 #include "tests/comm/mpi_world.h"
 
@@ -27,17 +29,22 @@ TEST(Nccl, TheLibraryIsTheOneOfTheHeaders) {
   EXPECT_EQ(nccl_version(), SABER_NCCL_VERSION);
 }
 
+TEST(Nccl, WithoutAGpuAutoIsTheCpu) {
+  if (visible_gpus() > 0) GTEST_SKIP() << "this machine has a GPU";
+  EXPECT_TRUE(own_device(mpi_world(), "auto").is_cpu());
+}
+
 TEST(Nccl, WithoutAGpuAllRanksLeaveWithOneMessage) {
   if (visible_gpus() > 0) GTEST_SKIP() << "this machine has a GPU";
   try {
-    make_process_group(mpi_world(), {"nccl"});
+    own_device(mpi_world(), "cuda");
     FAIL() << "no error";
   } catch (const AgreedError& error) {
     EXPECT_EQ(error.kind(), ErrorKind::not_available);
     EXPECT_EQ(error.exit_status(), 2);
     const std::string ranks = mpi_world().world_size() == 1 ? "rank 0" : "ranks 0 and 1";
     EXPECT_EQ(error.message(), "no GPU is visible to " + ranks + " on " + mpi_world().host());
-    EXPECT_NE(error.hint().find("set comm.backend to mpi"), std::string::npos);
+    EXPECT_NE(error.hint().find("set device to cpu"), std::string::npos);
     EXPECT_EQ(error.reported_elsewhere(), !mpi_world().is_root());
   }
 }
@@ -46,15 +53,22 @@ class Gpu : public testing::Test {
  protected:
   void SetUp() override {
     if (visible_gpus() < world_) GTEST_SKIP() << "wants " << world_ << " GPUs, sees " << visible_gpus();
-    group_ = make_process_group(mpi_world(), {"nccl"});
-    options_ = at::TensorOptions(*group_->getBoundDeviceId()).dtype(at::kFloat);
+    device_ = own_device(mpi_world(), "cuda");
+    group_ = make_process_group(mpi_world(), {"nccl"}, device_);
+    options_ = at::TensorOptions(device_).dtype(at::kFloat);
   }
 
   const std::int64_t rank_ = mpi_world().rank();
   const std::int64_t world_ = mpi_world().world_size();
+  at::Device device_ = at::kCPU;
   ProcessGroupPtr group_;
   at::TensorOptions options_;
 };
+
+TEST_F(Gpu, IsTheCurrentOneAndDeterministic) {
+  EXPECT_EQ(at::ones({1}, at::kCUDA).device(), device_);
+  EXPECT_STREQ(std::getenv("CUBLAS_WORKSPACE_CONFIG"), ":4096:8");
+}
 
 TEST_F(Gpu, AllReduce) {
   at::Tensor tensor = at::arange(1000, options_).add(static_cast<double>(rank_));
@@ -119,7 +133,7 @@ TEST_F(Gpu, TensorsOnTheCpuGoOverMpi) {
 }
 
 TEST_F(Gpu, ASecondGroupMeetsAnew) {
-  const ProcessGroupPtr second = make_process_group(mpi_world(), {.backend = "nccl", .interface = "lo"});
+  const ProcessGroupPtr second = make_process_group(mpi_world(), {.backend = "nccl", .interface = "lo"}, device_);
   at::Tensor one = at::ones({1}, options_);
   all_reduce_sum(*second, one);
   EXPECT_EQ(one.item<float>(), static_cast<float>(world_));
@@ -128,7 +142,7 @@ TEST_F(Gpu, ASecondGroupMeetsAnew) {
 TEST(GpuShared, TwoRanksOnOneGpuAreRefused) {
   if (visible_gpus() != 1 || mpi_world().world_size() == 1) GTEST_SKIP() << "wants one GPU and several ranks";
   try {
-    make_process_group(mpi_world(), {"nccl"});
+    own_device(mpi_world(), "cuda");
     FAIL() << "no error";
   } catch (const AgreedError& error) {
     EXPECT_EQ(error.kind(), ErrorKind::not_available);

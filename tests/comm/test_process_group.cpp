@@ -1,7 +1,6 @@
 #include "comm/process_group.h"
 
 #include <gtest/gtest.h>
-#include <torch/cuda.h>
 
 #include <cmath>
 #include <cstdint>
@@ -185,15 +184,24 @@ class Group : public testing::Test {
   const ProcessGroupPtr group_ = make_process_group(mpi_world(), {"auto"});
 };
 
-TEST_F(Group, NcclWithoutAGpuIsRefusedWithAHint) {
-  if (torch::cuda::device_count() > 0) GTEST_SKIP() << "this machine has a GPU";
-  try {
-    make_process_group(mpi_world(), {"nccl"});
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::not_available);
-    EXPECT_NE(error.hint().find("comm.backend"), std::string::npos);
-  }
+TEST_F(Group, TheBackendFollowsTheDevice) {
+  const at::Device gpu(at::kCUDA, 1);
+  for (const std::string backend : {"auto", "mpi"}) EXPECT_FALSE(travels_over_nccl(backend, at::kCPU));
+  for (const std::string backend : {"auto", "nccl"}) EXPECT_TRUE(travels_over_nccl(backend, gpu));
+  const auto refused = [](const std::string& backend, const at::Device& device) {
+    try {
+      travels_over_nccl(backend, device);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_status(), 2);
+      EXPECT_EQ(error.place(), "comm.backend: " + backend);
+      EXPECT_NE(error.hint().find("set comm.backend to auto"), std::string::npos);
+      return error.message();
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(refused("nccl", at::kCPU), "carries tensors between GPUs, but the run computes on the CPU");
+  EXPECT_EQ(refused("mpi", gpu), "carries tensors on the CPU, but the run computes on cuda:1");
+  EXPECT_THROW(make_process_group(mpi_world(), {"nccl"}), Error);
 }
 
 TEST_F(Group, SettingsOfferThreeBackends) {

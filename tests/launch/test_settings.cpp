@@ -41,9 +41,9 @@ TEST(Settings, EveryKeyIsDeclaredOnceAndHasHelp) {
 
 TEST(Settings, NamesThatOthersBuildOnAreThere) {
   const std::set<std::string> keys = keys_of(Settings().schema.values());
-  for (const std::string key : {"seed", "run.dir", "data.embeddings", "score.output", "score.max_queries", "score.seed",
-                                "train.scores", "train.stages", "train.reinforce.group_size", "train.precision",
-                                "model.kind", "lvlm.weights", "eval.output", "select.output"}) {
+  for (const std::string key : {"seed", "device", "run.dir", "data.embeddings", "score.output", "score.max_queries",
+                                "score.seed", "train.scores", "train.stages", "train.reinforce.group_size",
+                                "train.precision", "model.kind", "lvlm.weights", "eval.output", "select.output"}) {
     EXPECT_TRUE(keys.contains(key)) << key;
   }
 }
@@ -83,8 +83,8 @@ TEST(Settings, WhatShapesARunIsFixedOnResume) {
     changed.schema.assign(change);
     EXPECT_THROW(changed.schema.require_match(stored, "step"), Error) << change;
   }
-  for (const std::string change :
-       {"run.dir=elsewhere", "log.level=debug", "train.checkpoint_every=7", "train.log_every=3", "eval.shots=2"}) {
+  for (const std::string change : {"run.dir=elsewhere", "device=cpu", "log.level=debug", "train.checkpoint_every=7",
+                                   "train.log_every=3", "eval.shots=2"}) {
     after.schema.assign(change);
     EXPECT_NO_THROW(after.schema.require_match(stored, "step")) << change;
   }

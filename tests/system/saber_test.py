@@ -219,7 +219,7 @@ class World:
         return self.folder / "scores.h5"
 
     def data_args(self, **changes):
-        return settings(**{"data__embeddings": self.embeddings, "lvlm__weights": LVLM_WEIGHTS, "run__threads": 1,
+        return settings(**{"device": "cpu", "data__embeddings": self.embeddings, "lvlm__weights": LVLM_WEIGHTS, "run__threads": 1,
                            **changes})
 
     def score_args(self, **changes):

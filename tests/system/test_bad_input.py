@@ -107,6 +107,11 @@ class BadInput(unittest.TestCase):
         with unittest.mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""):
             self.refuse(self.fresh_train(comm__backend="nccl"), "comm.backend: nccl", "set comm.backend to")
 
+    def test_gpu_that_is_not_there(self):
+        with unittest.mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""):
+            for args in [self.fresh_train(device="cuda"), self.fresh_score(device="cuda")]:
+                self.refuse(args, "device: ", "set device to")
+
     def test_pool_larger_than_the_library(self):
         self.refuse(self.fresh_score(score__pool_size=1000), "1000", "300")
 

@@ -49,7 +49,7 @@ torch::Tensor DecoderBlockImpl::extend(const torch::Tensor& x, torch::Tensor& ke
   torch::Tensor scores = torch::bmm(query, keys.view({batch * heads_, all, head_width}).transpose(1, 2))
                              .mul_(1.0 / std::sqrt(double(head_width)));
   if (kept > 1) {  // token i of the new ones sits at position all - tokens + i and sees nothing after itself
-    const torch::Tensor later = torch::ones({kept, all}, torch::kBool).triu_(all - tokens + 1);
+    const torch::Tensor later = torch::ones({kept, all}, scores.options().dtype(torch::kBool)).triu_(all - tokens + 1);
     scores.masked_fill_(later, -std::numeric_limits<float>::infinity());
   }
   const torch::Tensor read = torch::bmm(scores.softmax(-1), values.view({batch * heads_, all, head_width}))

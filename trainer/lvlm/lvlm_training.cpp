@@ -40,12 +40,13 @@ void update(torch::optim::AdamW& optimiser, const torch::Tensor& loss, double ra
   optimiser.step();
 }
 
-torch::Tensor pixels_of(const SceneSet& scenes, const std::vector<std::int64_t>& rows) {
+// On the LVLM's device.
+torch::Tensor pixels_of(const SceneSet& scenes, const std::vector<std::int64_t>& rows, const TinyLvlm& lvlm) {
   const std::int64_t bytes = 3 * scenes.height * scenes.width;
   torch::Tensor out = torch::empty({size_of(rows), 3, scenes.height, scenes.width}, torch::kUInt8);
   auto* to = out.data_ptr<std::uint8_t>();
   for (const std::int64_t row : rows) to = std::copy_n(scenes.pixels.data() + row * bytes, bytes, to);
-  return out;
+  return out.to(lvlm->device());
 }
 
 void train_tower(TinyLvlm& lvlm, const LvlmTrainSettings& settings, const SceneSet& scenes) {
@@ -53,6 +54,7 @@ void train_tower(TinyLvlm& lvlm, const LvlmTrainSettings& settings, const SceneS
   std::vector<nn::Linear> heads;
   for (const std::int32_t size : scenes.label_sizes) {
     heads.emplace_back(VisionTowerImpl::kWidth, size);
+    heads.back()->to(lvlm->device());
     for (const torch::Tensor& p : heads.back()->parameters()) parameters.push_back(p);
   }
   torch::optim::AdamW optimiser(parameters, torch::optim::AdamWOptions(kTowerRate).weight_decay(kWeightDecay));
@@ -63,9 +65,9 @@ void train_tower(TinyLvlm& lvlm, const LvlmTrainSettings& settings, const SceneS
     RandomStream stream(narrow<std::uint64_t>(settings.seed), "tower", {step});
     std::vector<std::int64_t> rows;
     for (std::int64_t i = 0; i < kTowerBatch; ++i) rows.push_back(stream.below(scenes.num_scenes));
-    const torch::Tensor seen = lvlm->see(pixels_of(scenes, rows));
-    const torch::Tensor truth = labels.index_select(0, torch::tensor(rows));
-    torch::Tensor loss = torch::zeros({});
+    const torch::Tensor seen = lvlm->see(pixels_of(scenes, rows, lvlm));
+    const torch::Tensor truth = labels.index_select(0, torch::tensor(rows)).to(lvlm->device());
+    torch::Tensor loss = torch::zeros({}, seen.options());
     for (std::size_t a = 0; a < heads.size(); ++a) {
       loss = loss + nn::functional::cross_entropy(heads[a](seen), truth.select(1, static_cast<std::int64_t>(a)));
     }
@@ -82,7 +84,7 @@ torch::Tensor look_at_all(TinyLvlm& lvlm, const SceneSet& scenes) {
   for (std::int64_t first = 0; first < scenes.num_scenes; first += 500) {
     std::vector<std::int64_t> rows(index_of(std::min<std::int64_t>(500, scenes.num_scenes - first)));
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = first + static_cast<std::int64_t>(i);
-    parts.push_back(lvlm->see(pixels_of(scenes, rows)));
+    parts.push_back(lvlm->see(pixels_of(scenes, rows, lvlm)));
   }
   const torch::Tensor seen = torch::cat(parts);
   lvlm->set_statistics(seen.mean(0), seen.std(0).clamp_min(1e-6));
@@ -90,10 +92,10 @@ torch::Tensor look_at_all(TinyLvlm& lvlm, const SceneSet& scenes) {
 }
 
 struct EpisodeBatch {
-  torch::Tensor scene, question, word;  // int64 [episodes, shots + 1]; the query is last
+  torch::Tensor scene, question, word;  // int64 [episodes, shots + 1] on the device; the query is last
 };
 
-EpisodeBatch make_batch(const EpisodeMaker& maker, std::uint64_t seed, std::int64_t step) {
+EpisodeBatch make_batch(const EpisodeMaker& maker, std::uint64_t seed, std::int64_t step, torch::Device device) {
   std::vector<std::int64_t> scene, question, word;
   for (std::int64_t i = 0; i < kBatch; ++i) {
     for (const EpisodeItem& item : maker.make(RandomStream(seed, "episode", {step, i}))) {
@@ -102,7 +104,9 @@ EpisodeBatch make_batch(const EpisodeMaker& maker, std::uint64_t seed, std::int6
       word.push_back(item.word);
     }
   }
-  const auto shaped = [](const std::vector<std::int64_t>& v) { return torch::tensor(v).view({kBatch, -1}); };
+  const auto shaped = [&](const std::vector<std::int64_t>& v) {
+    return torch::tensor(v).view({kBatch, -1}).to(device);
+  };
   return {shaped(scene), shaped(question), shaped(word)};
 }
 
@@ -118,8 +122,11 @@ torch::Tensor episode_loss(TinyLvlm& lvlm, const torch::Tensor& seen, const Epis
   const torch::Tensor x =
       triples.flatten(1, 2).narrow(1, 0, tokens) + lvlm->positions(first_shot * TinyLvlmImpl::kTokensPerShot, tokens);
   const torch::Tensor at_questions = lvlm->decoder()(x).slice(1, 1, tokens, TinyLvlmImpl::kTokensPerShot);
-  const torch::Tensor loss = nn::functional::cross_entropy(
-      at_questions.transpose(1, 2), batch.word, nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone));
+  // Rows below each other: on GPUs the loss of [episodes, words, items] has no deterministic algorithm.
+  const torch::Tensor loss =
+      nn::functional::cross_entropy(at_questions.flatten(0, 1), batch.word.flatten(),
+                                    nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone))
+          .view({kBatch, items});
   return loss.select(1, shots).mean() + kShotLossWeight * loss.narrow(1, 0, shots).mean();
 }
 
@@ -138,7 +145,7 @@ void train_decoder(TinyLvlm& lvlm, const LvlmTrainSettings& settings, const Scen
     RandomStream stream(seed, "offset", {step});
     const std::int64_t free_shots = TinyLvlmImpl::kMaxShots - settings.shots;
     const std::int64_t first_shot = free_shots > 0 && stream.uniform() < 0.5 ? 1 + stream.below(free_shots) : 0;
-    const torch::Tensor loss = episode_loss(lvlm, seen, make_batch(maker, seed, step), first_shot);
+    const torch::Tensor loss = episode_loss(lvlm, seen, make_batch(maker, seed, step, lvlm->device()), first_shot);
     update(optimiser, loss, one_cycle(step, settings.steps, kRate));
     progress.add(1, fmt::format("loss {:.4f}", loss.item<double>()));
   }
@@ -156,9 +163,10 @@ void LvlmTrainSettings::declare(Schema& schema) {
   schema.integer(shots, "lvlm.shots", 6, 1, TinyLvlmImpl::kMaxShots, "shots", "demonstrations per training episode");
 }
 
-TinyLvlm train_tiny_lvlm(const LvlmTrainSettings& settings, const SceneSet& scenes) {
+TinyLvlm train_tiny_lvlm(const LvlmTrainSettings& settings, const SceneSet& scenes, torch::Device device) {
   torch::manual_seed(narrow<std::uint64_t>(settings.seed));
   TinyLvlm lvlm(scenes.height, scenes.width, scenes.vocabulary);
+  lvlm->to(device);
   spdlog::info("tiny LVLM: {} scenes, {} words", scenes.num_scenes, scenes.vocabulary.size());
   train_tower(lvlm, settings, scenes);
   train_decoder(lvlm, settings, scenes, look_at_all(lvlm, scenes));

@@ -21,6 +21,7 @@ struct LvlmTrainSettings {
   void declare(Schema& schema);
 };
 
-TinyLvlm train_tiny_lvlm(const LvlmTrainSettings& settings, const SceneSet& scenes);
+// The result is on `device`.
+TinyLvlm train_tiny_lvlm(const LvlmTrainSettings& settings, const SceneSet& scenes, torch::Device device = torch::kCPU);
 
 }  // namespace saber

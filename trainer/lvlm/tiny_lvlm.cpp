@@ -64,7 +64,7 @@ std::string fingerprint_of(TinyLvlm& lvlm) {
   return hash128_hex(serialised(lvlm));
 }
 
-TinyLvlm load_tiny_lvlm(const std::filesystem::path& path) {
+TinyLvlm load_tiny_lvlm(const std::filesystem::path& path, torch::Device device) {
   const SafetensorsFile file = read_safetensors(path);
   const auto meta = [&](const std::string& key) {
     const auto it = file.metadata.find(key);
@@ -85,6 +85,7 @@ TinyLvlm load_tiny_lvlm(const std::filesystem::path& path) {
   load_into(tensors_of(lvlm), file.tensors, path.string());
   for (torch::Tensor& parameter : lvlm->parameters()) parameter.set_requires_grad(false);
   lvlm->eval();
+  lvlm->to(device);
   return lvlm;
 }
 
@@ -98,9 +99,10 @@ std::vector<float> embed_pictures(TinyLvlm& lvlm, const std::vector<std::uint8_t
     const std::int64_t count = std::min(kImagesAtOnce, num_pictures - first);
     torch::Tensor block = torch::zeros({kImagesAtOnce, 3, height, width}, torch::kUInt8);
     std::copy_n(pixels.data() + first * bytes, count * bytes, block.data_ptr<std::uint8_t>());
-    const torch::Tensor embedded =
-        nn::functional::normalize(lvlm->standardise(lvlm->see(block)), nn::functional::NormalizeFuncOptions().dim(1));
-    const float* const values = embedded.contiguous().data_ptr<float>();
+    const torch::Tensor embedded = nn::functional::normalize(lvlm->standardise(lvlm->see(block.to(lvlm->device()))),
+                                                             nn::functional::NormalizeFuncOptions().dim(1));
+    const torch::Tensor on_cpu = embedded.cpu().contiguous();
+    const float* const values = on_cpu.data_ptr<float>();
     out.insert(out.end(), values, values + count * VisionTowerImpl::kWidth);
   }
   return out;

@@ -39,6 +39,7 @@ class TinyLvlmImpl : public torch::nn::Module {
   // Learned position vectors of tokens first .. first + count - 1.
   torch::Tensor positions(std::int64_t first, std::int64_t count) const { return position_.narrow(0, first, count); }
 
+  torch::Device device() const { return position_.device(); }
   VisionTower& tower() { return tower_; }
   Decoder& decoder() { return decoder_; }
   void set_statistics(const torch::Tensor& mean, const torch::Tensor& scale);
@@ -55,13 +56,14 @@ class TinyLvlmImpl : public torch::nn::Module {
 TORCH_MODULE(TinyLvlm);
 
 void save_tiny_lvlm(const std::filesystem::path& path, TinyLvlm& lvlm);
-// Throws bad_input that names the file. The model is in evaluation mode, without gradients.
-TinyLvlm load_tiny_lvlm(const std::filesystem::path& path);
+// Throws bad_input that names the file. The model is on `device`, in evaluation mode, without gradients.
+TinyLvlm load_tiny_lvlm(const std::filesystem::path& path, torch::Device device = torch::kCPU);
 // 32 hex digits over weights and vocabulary.
 std::string fingerprint_of(TinyLvlm& lvlm);
 
-// The embeddings of pictures for data sets: tower output, standardised and L2-normalised. pixels: [n, 3, H, W] bytes;
-// returns [n, 128] floats. Works in blocks of 64 pictures whose bits do not depend on n.
+// The embeddings of pictures for data sets, whatever device the LVLM is on: tower output, standardised and
+// L2-normalised. pixels: [n, 3, H, W] bytes; returns [n, 128] floats. Works in blocks of 64 pictures whose bits do not
+// depend on n.
 std::vector<float> embed_pictures(TinyLvlm& lvlm, const std::vector<std::uint8_t>& pixels, std::int64_t num_pictures);
 
 }  // namespace saber

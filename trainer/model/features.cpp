@@ -5,9 +5,9 @@
 namespace saber {
 namespace {
 
-torch::Tensor matrix(const std::vector<float>& values, std::int64_t width, torch::ScalarType type) {
+torch::Tensor matrix(const std::vector<float>& values, std::int64_t width, const torch::TensorOptions& options) {
   const auto rows = static_cast<std::int64_t>(values.size()) / width;
-  return torch::from_blob(const_cast<float*>(values.data()), {rows, width}, torch::kFloat32).to(type);
+  return torch::from_blob(const_cast<float*>(values.data()), {rows, width}, torch::kFloat32).to(options);
 }
 
 // Neighbouring rows in order, as those of a library mostly are, are not copied.
@@ -17,7 +17,7 @@ torch::Tensor rows_of(const torch::Tensor& matrix, const torch::Tensor& places) 
     const auto first = places[0].item<std::int64_t>();
     if (torch::equal(places, torch::arange(first, first + count))) return matrix.narrow(0, first, count);
   }
-  return matrix.index_select(0, places);
+  return matrix.index_select(0, places.to(matrix.device()));
 }
 
 }  // namespace
@@ -28,11 +28,12 @@ torch::Tensor rows_tensor(std::span<const std::int64_t> rows) {
   return out;
 }
 
-Features::Features(const EmbeddingSet& set, torch::ScalarType type)
-    : image_(matrix(set.image, set.image_width, type)),
-      query_(matrix(set.query, set.text_width, type)),
-      query_result_(set.query_result.empty() ? torch::Tensor() : matrix(set.query_result, set.text_width, type)),
-      instruction_(matrix(set.tasks.embedding, set.text_width, type)),
+Features::Features(const EmbeddingSet& set, torch::ScalarType type, torch::Device device)
+    : image_(matrix(set.image, set.image_width, torch::dtype(type).device(device))),
+      query_(matrix(set.query, set.text_width, image_.options())),
+      query_result_(set.query_result.empty() ? torch::Tensor()
+                                             : matrix(set.query_result, set.text_width, image_.options())),
+      instruction_(matrix(set.tasks.embedding, set.text_width, image_.options())),
       task_(torch::tensor(at::ArrayRef<std::int32_t>(set.task)).to(torch::kInt64)),
       place_(set.place.empty() ? torch::Tensor() : rows_tensor(set.place)) {}
 
@@ -44,9 +45,9 @@ torch::Tensor Features::places_of(const torch::Tensor& rows) const {
 }
 
 QueryBatch Features::queries(std::span<const std::int64_t> rows) const {
-  const torch::Tensor index = rows_tensor(rows), places = places_of(index);
+  const torch::Tensor index = rows_tensor(rows), places = places_of(index).to(image_.device());
   return {image_.index_select(0, places), query_.index_select(0, places),
-          instruction_.index_select(0, task_.index_select(0, index))};
+          instruction_.index_select(0, task_.index_select(0, index).to(image_.device()))};
 }
 
 torch::Tensor Features::fuse(SaberModel& model, const torch::Tensor& rows) const {

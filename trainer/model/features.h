@@ -15,21 +15,25 @@ namespace saber {
 // A set that holds a share of the library only has the rows of that share alone; any other row is a broken promise.
 class Features {
  public:
-  // type: kFloat32 (then the set's memory is used, and must outlive the features) or kFloat64.
-  Features(const EmbeddingSet& set, torch::ScalarType type);
+  // type: kFloat32 (then on the CPU the set's memory is used, and must outlive the features) or kFloat64. All rows are
+  // brought to `device` once, and what the calls below return is there.
+  Features(const EmbeddingSet& set, torch::ScalarType type, torch::Device device = torch::kCPU);
 
   EmbeddingWidths widths() const { return {image_.size(1), query_.size(1)}; }
+  torch::Device device() const { return image_.device(); }
   QueryBatch queries(std::span<const std::int64_t> rows) const;
-  // Fused library items; rows int64 of any shape, all of them library rows -> [.., d].
+  // Fused library items; rows int64 on the CPU, of any shape, all of them library rows -> [.., d].
   torch::Tensor fuse(SaberModel& model, const torch::Tensor& rows) const;
 
  private:
   torch::Tensor places_of(const torch::Tensor& rows) const;
 
-  torch::Tensor image_, query_, query_result_, instruction_, task_;
-  torch::Tensor place_;  // of each row in the first three; undefined: every row, in order
+  torch::Tensor image_, query_, query_result_, instruction_;
+  torch::Tensor task_;   // of each row; on the CPU
+  torch::Tensor place_;  // of each row in the first three, on the CPU; undefined: every row, in order
 };
 
+// On the CPU.
 torch::Tensor rows_tensor(std::span<const std::int64_t> rows);
 
 }  // namespace saber

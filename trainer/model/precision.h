@@ -6,25 +6,27 @@
 
 namespace saber {
 
-// While it lives, and `on`, matrix products on this thread round their inputs to bfloat16 (LibTorch's autocast).
+// While it lives, and `on`, matrix products of tensors on such a device that this thread makes round their inputs to
+// bfloat16 (LibTorch's autocast).
 class Bf16Products {
  public:
-  explicit Bf16Products(bool on) : on_(on) {
+  Bf16Products(bool on, c10::DeviceType device) : on_(on), device_(device) {
     if (!on_) return;
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device_, true);
     at::autocast::increment_nesting();
   }
   ~Bf16Products() {
     if (!on_) return;
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::set_autocast_enabled(device_, false);
   }
   Bf16Products(const Bf16Products&) = delete;
   Bf16Products& operator=(const Bf16Products&) = delete;
 
  private:
   bool on_;
+  c10::DeviceType device_;
 };
 
 // Logits before a softmax: float32 where they came out of a bfloat16 product, unchanged otherwise.

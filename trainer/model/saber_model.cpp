@@ -81,7 +81,7 @@ torch::Tensor SaberModelImpl::choose(const QueryState& queries, const torch::Ten
   const std::int64_t tokens = shots.size(1) + 1, length = tokens + 1;
   const auto& [fused_query, guided] = queries;
   torch::Tensor x = embed_sequence(query_token(guided, fused_query), shots);
-  const torch::Tensor later = torch::ones({length, length}, torch::kBool).triu(1);
+  const torch::Tensor later = torch::ones({length, length}, x.options().dtype(torch::kBool)).triu(1);
 
   torch::Tensor g, e, cosine;
   if (!plain_) {

@@ -73,7 +73,7 @@ torch::Tensor Imitate::loss_sum(SaberModel& model, std::span<const std::int64_t>
   const torch::Tensor z = model(features_.queries(queries), shots).flatten(0, 1);
   const SoftmaxRows rows{rows_tensor(targets), padded_rows(used)};
   const torch::Tensor log_p = head_.log_softmax(model, z, keys, rows, /*with_end=*/true).view({batch, length + 1});
-  return -(log_p.mean(1, /*keepdim=*/true) * weight.to(log_p.scalar_type())).sum();
+  return -(log_p.mean(1, /*keepdim=*/true) * weight.to(log_p.options())).sum();
 }
 
 std::string Imitate::sample_name(std::int64_t unit) const {

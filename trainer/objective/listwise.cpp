@@ -64,8 +64,8 @@ torch::Tensor Listwise::loss_sum(SaberModel& model, std::span<const std::int64_t
   const torch::Tensor keys = e.narrow(0, batch * depth, batch * width).view({batch, width, e.size(1)});
   const torch::Tensor z = model(features_.queries(queries), shots).select(1, depth);
   const torch::Tensor logits = full_precision(torch::matmul(keys, z.unsqueeze(2)).squeeze(2));
-  const torch::Tensor padding = rewards.isinf();
-  const torch::Tensor target = (rewards / temperature_).softmax(1).to(logits.scalar_type());
+  const torch::Tensor target = (rewards / temperature_).softmax(1).to(logits.options());
+  const torch::Tensor padding = rewards.isinf().to(logits.device());
   const torch::Tensor log_p = logits.masked_fill(padding, -1e30).log_softmax(1).masked_fill(padding, 0);
   return -(target * log_p).sum();
 }

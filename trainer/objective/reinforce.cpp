@@ -70,7 +70,8 @@ void Reinforce::begin_stage(SaberModel& model) {
   if (settings_.leash == 0) return;
   const torch::NoGradGuard no_grad;
   start_ = SaberModel(model->settings(), features_.widths(), /*seed=*/0);
-  start_->to(model->parameters().front().scalar_type());
+  const torch::Tensor like = model->parameters().front();
+  start_->to(like.device(), like.scalar_type());
   for (const auto& item : model->named_parameters()) start_->named_parameters()[item.key()].copy_(item.value());
 }
 
@@ -141,7 +142,8 @@ struct Reinforce::Chosen {
 torch::Tensor Reinforce::read(SaberModel& model, const Chosen& chosen, const torch::Tensor& keys) const {
   const std::int64_t batch = size_of(chosen.of_sequence);
   const torch::Tensor prefix = head_.items(model, rows_tensor(chosen.prefixes), keys);
-  const QueryState state = model->read(features_.queries(chosen.queries)).select(rows_tensor(chosen.of_sequence));
+  const QueryState state =
+      model->read(features_.queries(chosen.queries)).select(rows_tensor(chosen.of_sequence).to(keys.device()));
   return model->choose(state, prefix.view({batch, settings_.shots - 1, keys.size(1)})).flatten(0, 1);
 }
 
@@ -174,7 +176,7 @@ torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_
   }
   const RowLogProbability policy = head_.log_softmax_and_kl(z, keys, rows, start_z, start_keys);
   const torch::Tensor log_p = policy.log_p.view({-1, settings_.shots}).sum(1);
-  torch::Tensor loss = -(advantage.to(log_p.scalar_type()) * log_p).sum();
+  torch::Tensor loss = -(advantage.to(log_p.options()) * log_p).sum();
   if (settings_.leash > 0) loss = loss + settings_.leash * policy.kl.view({-1, settings_.shots}).mean(1).sum();
   return loss;
 }

@@ -50,10 +50,11 @@ void AdamW::reset() {
 void AdamW::update(std::int64_t step, double rate, double weight_decay, double gradient_scale) {
   const torch::NoGradGuard no_grad;
   constexpr std::int64_t kPart = std::int64_t{1} << 17;
-  const torch::Tensor count = torch::full({}, static_cast<float>(step + 1));
+  const torch::Tensor count =
+      torch::full({}, static_cast<float>(step + 1), parameters_.values().options().dtype(torch::kFloat32));
   const torch::Tensor all_gradients = parameters_.gradients();
   const std::int64_t size = parameters_.num_parameters();
-  const std::int64_t part = gradient_scale == 1.0 ? size : kPart;
+  const std::int64_t part = gradient_scale == 1.0 || !all_gradients.is_cpu() ? size : kPart;
   for (std::int64_t begin = 0; begin < size; begin += part) {
     const auto part_of = [&](const torch::Tensor& flat) { return flat.narrow(0, begin, std::min(part, size - begin)); };
     torch::Tensor gradients = part_of(all_gradients);

@@ -39,7 +39,7 @@ TinyLvlmScorer::TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reus
                       "/tasks/question");
     }
   }
-  picture_tokens_ = torch::empty({set.num_rows, DecoderImpl::kWidth});
+  picture_tokens_ = torch::empty({set.num_rows, DecoderImpl::kWidth}, lvlm_->device());
   block_seen_.resize(index_of(ceil_div(set.num_rows, kPictureBlock)));
 }
 
@@ -51,11 +51,11 @@ torch::Tensor TinyLvlmScorer::picture_tokens(const std::vector<std::int64_t>& ro
     const std::int64_t count = std::min(kPictureBlock, set_.num_rows - first);
     torch::Tensor pixels = torch::zeros({kPictureBlock, 3, set_.pixel_height, set_.pixel_width}, torch::kUInt8);
     std::copy_n(set_.pixels.data() + first * bytes, count * bytes, pixels.data_ptr<std::uint8_t>());
-    const torch::Tensor seen = lvlm_->picture_token(lvlm_->standardise(lvlm_->see(pixels)));
+    const torch::Tensor seen = lvlm_->picture_token(lvlm_->standardise(lvlm_->see(pixels.to(lvlm_->device()))));
     picture_tokens_.narrow(0, first, count).copy_(seen.narrow(0, 0, count));
     block_seen_[index_of(block)] = true;
   }
-  return picture_tokens_.index_select(0, torch::tensor(rows));
+  return picture_tokens_.index_select(0, torch::tensor(rows).to(lvlm_->device()));
 }
 
 torch::Tensor TinyLvlmScorer::tokens(std::span<const DemonstrationSequence> group, std::int64_t first_shot) {
@@ -71,9 +71,9 @@ torch::Tensor TinyLvlmScorer::tokens(std::span<const DemonstrationSequence> grou
   }
   const std::int64_t items = size_of(rows) / batch, count = (items - 1) * kTokensPerShot + 2;
   // The query's own answer token is built like the others and cut off before anything reads it.
-  const torch::Tensor triples = torch::stack({picture_tokens(rows), lvlm_->question_token(torch::tensor(questions)),
-                                              lvlm_->answer_token(torch::tensor(words))},
-                                             1);
+  const torch::Tensor question = lvlm_->question_token(torch::tensor(questions).to(lvlm_->device()));
+  const torch::Tensor answer = lvlm_->answer_token(torch::tensor(words).to(lvlm_->device()));
+  const torch::Tensor triples = torch::stack({picture_tokens(rows), question, answer}, 1);
   return triples.view({batch, items * kTokensPerShot, DecoderImpl::kWidth}).narrow(1, 0, count) +
          lvlm_->positions(first_shot * kTokensPerShot, count);
 }
@@ -97,10 +97,10 @@ std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const De
   const std::optional<std::vector<std::int64_t>> prefixes = cached_prefixes(padded);
 
   KeyValueCache cache;
-  if (prefixes) cache = cache_.select(torch::tensor(*prefixes), (shots - 1) * kTokensPerShot);
+  if (prefixes) cache = cache_.select(torch::tensor(*prefixes).to(lvlm_->device()), (shots - 1) * kTokensPerShot);
   const torch::Tensor logits = lvlm_->decoder()->extend(tokens(padded, prefixes ? shots - 1 : 0), cache);
-  const torch::Tensor log_p = logits.log_softmax(1).to(torch::kFloat64).contiguous();
-  const torch::Tensor best = logits.argmax(1).contiguous();
+  const torch::Tensor log_p = logits.log_softmax(1).cpu().to(torch::kFloat64).contiguous();
+  const torch::Tensor best = logits.argmax(1).cpu().contiguous();
 
   std::vector<std::optional<Score>> out;
   const std::int64_t answer = word_[index_of(group[0].query)], vocabulary = log_p.size(1);

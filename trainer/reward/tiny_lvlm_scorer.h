@@ -15,8 +15,9 @@ namespace saber {
 
 class TinyLvlmScorer : public Scorer {
  public:
-  // Throws bad_input when the data set has no pixels of the LVLM's size, answers that the LVLM has no word for, or
-  // questions that it has no token for. reuse_prefixes: false reads every sequence whole (for tests).
+  // Computes where `lvlm` is. Throws bad_input when the data set has no pixels of the LVLM's size, answers that the
+  // LVLM has no word for, or questions that it has no token for. reuse_prefixes: false reads every sequence whole (for
+  // tests).
   TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reuse_prefixes = true);
 
   std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override;

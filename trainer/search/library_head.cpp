@@ -82,7 +82,7 @@ torch::Tensor LibraryHead::keys_in_blocks(SaberModel& model, std::int64_t block)
 
 // Items of this rank's shard.
 torch::Tensor LibraryHead::own_items(SaberModel& model, const torch::Tensor& items, const torch::Tensor& keys) const {
-  if (keys.defined()) return keys.index_select(0, items - shard_.begin);
+  if (keys.defined()) return keys.index_select(0, (items - shard_.begin).to(keys.device()));
   std::vector<std::int64_t> rows;
   for (const std::int64_t item : values_of(items)) rows.push_back(library_.rows()[index_of(item)]);
   return features_.fuse(model, rows_tensor(rows));
@@ -110,7 +110,7 @@ torch::Tensor LibraryHead::items(SaberModel& model, const torch::Tensor& items, 
   const Counts ones(index_of(world), 1);
   const Counts given = values_of(exchange_rows(*group(), rows_tensor(asked), ones, ones));
   const torch::Tensor own = own_items(model, exchange_rows(*group(), rows_tensor(unique), asked, given), keys);
-  return exchange_with_gradient(*group(), own, given, asked).index_select(0, rows_tensor(place));
+  return exchange_with_gradient(*group(), own, given, asked).index_select(0, rows_tensor(place).to(own.device()));
 }
 
 torch::Tensor LibraryHead::log_softmax(SaberModel& model, const torch::Tensor& z, const torch::Tensor& keys,

@@ -36,7 +36,7 @@ class LibraryHead {
   // The same, fused `block` items at a time, the last block filled up with copies of an item: what an item becomes does
   // not depend on the shard that it lies in. [K_r rounded up to a multiple of block, d]. Not collective.
   torch::Tensor keys_in_blocks(SaberModel& model, std::int64_t block) const;
-  // e of any items, int64 [n] -> [n, d], with a gradient. keys: of keys(model), if they are there anyway.
+  // e of any items, int64 [n] on the CPU -> [n, d], with a gradient. keys: of keys(model), if they are there anyway.
   torch::Tensor items(SaberModel& model, const torch::Tensor& items, const torch::Tensor& keys = {}) const;
 
   // log softmax at the targets (shard_softmax.h). keys: of keys(model). with_end: [EOS] is item K.

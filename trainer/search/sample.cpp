@@ -40,7 +40,7 @@ torch::Tensor own_pictures(const LibraryHead& head, const std::vector<Draw>& dra
   return out;
 }
 
-// Gumbel noise of one position over items [begin, end), float64 [draws, items].
+// Gumbel noise of one position over items [begin, end), float64 [draws, items]. On the CPU: the same bits everywhere.
 torch::Tensor gumbel_noise(const Library& library, const std::vector<Draw>& draws, const DrawSettings& settings,
                            std::int64_t position, Slice items) {
   torch::Tensor uniform = torch::full({size_of(draws), items.size()}, 0.5, torch::kFloat64);
@@ -65,12 +65,14 @@ torch::Tensor best_items(const LibraryHead& head, const torch::Tensor& z, const 
   const std::int64_t rows = size_of(draws), items = keys.size(0);
   const std::int64_t row_bytes = rows * static_cast<std::int64_t>(sizeof(double));
   const std::int64_t chunk = std::max<std::int64_t>(1, head.max_logit_bytes() / std::max<std::int64_t>(1, row_bytes));
-  torch::Tensor value = torch::full({rows}, kOut, torch::kFloat64), item = torch::zeros({rows}, torch::kInt64);
+  torch::Tensor value = torch::full({rows}, kOut, z.options().dtype(torch::kFloat64));
+  torch::Tensor item = torch::zeros({rows}, z.options().dtype(torch::kInt64));
   for (std::int64_t begin = 0; begin < items; begin += chunk) {
     const std::int64_t size = std::min(chunk, items - begin), first = head.shard().begin + begin;
     const torch::Tensor logits = torch::matmul(z, keys.narrow(0, begin, size).t()).to(torch::kFloat64);
     const torch::Tensor noise = gumbel_noise(head.library(), draws, settings, position, {first, first + size});
-    const auto [most, place] = (logits + noise).masked_fill_(unusable.narrow(1, begin, size), kOut).max(1);
+    const auto [most, place] =
+        (logits + noise.to(logits.device())).masked_fill_(unusable.narrow(1, begin, size), kOut).max(1);
     const torch::Tensor better = most > value;
     value = torch::where(better, most, value);
     item = torch::where(better, place + first, item);
@@ -96,16 +98,18 @@ torch::Tensor sample_sequences(SaberModel& model, const LibraryHead& head, const
   const std::int64_t mine = size_of(draws), longest = largest_of_ranks(head.group(), mine);
   const std::int64_t begin = head.sharded() ? head.group()->getRank() * longest : 0;
   const std::vector<Draw> served = served_draws(head, draws, longest);
-  torch::Tensor unusable = own_pictures(head, served), shots = torch::empty({mine, 0, keys.size(1)}, keys.options());
-  const QueryState queries = model->read(features.queries(rows)).select(rows_tensor(place));
+  const torch::Device device = keys.device();
+  torch::Tensor unusable = own_pictures(head, served).to(device);
+  torch::Tensor shots = torch::empty({mine, 0, keys.size(1)}, keys.options());
+  const QueryState queries = model->read(features.queries(rows)).select(rows_tensor(place).to(device));
   std::vector<torch::Tensor> items;
   for (std::int64_t position = 0; position < settings.shots; ++position) {
     const torch::Tensor z = gather_rows(head.group(), model->choose(queries, shots).select(1, position), longest, 0);
     const torch::Tensor chosen = best_items(head, z, keys, unusable, served, settings, position);
     const torch::Tensor inside = (chosen >= head.shard().begin).logical_and_(chosen < head.shard().end);
     const torch::Tensor row = inside.nonzero().flatten();
-    unusable.index_put_({row, chosen.index_select(0, row) - head.shard().begin}, torch::ones({}, torch::kBool));
-    items.push_back(chosen.narrow(0, begin, mine));
+    unusable.index_put_({row, chosen.index_select(0, row) - head.shard().begin}, torch::ones({}, unusable.options()));
+    items.push_back(chosen.narrow(0, begin, mine).cpu());
     shots = torch::cat({shots, head.items(model, items.back(), keys).unsqueeze(1)}, 1);
   }
   return torch::stack(items, 1);

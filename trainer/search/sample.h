@@ -21,9 +21,9 @@ struct Draw {
   std::int64_t number = 0;  // among the query's draws of this step
 };
 
-// Items [draws, shots], int64: each drawn from the softmax over what is neither chosen yet nor the query's own picture,
-// as the arg-max of logit + Gumbel noise of the stream (seed, "sample", step, query id, number, position), block = item
-// id (docs/model.md, reinforce). keys: head.keys(model). Collective where the head is.
+// Items [draws, shots], int64 on the CPU: each drawn from the softmax over what is neither chosen yet nor the query's
+// own picture, as the arg-max of logit + Gumbel noise of the stream (seed, "sample", step, query id, number, position),
+// block = item id (docs/model.md, reinforce). keys: head.keys(model). Collective where the head is.
 torch::Tensor sample_sequences(SaberModel& model, const LibraryHead& head, const Features& features,
                                const torch::Tensor& keys, const std::vector<Draw>& draws, const DrawSettings& settings);
 

@@ -42,8 +42,9 @@ struct Selector::Beams {
 struct Selector::Candidates {
   torch::Tensor keys;       // int64 [rows, count], logit and item
   torch::Tensor most, sum;  // float64 [rows]: largest logit, and the sum of all exp(logit - most)
-  torch::Tensor item;       // int64 [rows, count]
-  torch::Tensor log_p;      // float64 [rows, count]; minus infinity: nothing is left
+  // On the CPU:
+  torch::Tensor item;   // int64 [rows, count]
+  torch::Tensor log_p;  // float64 [rows, count]; minus infinity: nothing is left
 };
 
 Selector::Selector(SaberModel model, const LibraryHead& head, const SelectOptions& options)
@@ -114,13 +115,13 @@ Selector::Candidates Selector::of_shard(const torch::Tensor& z, const torch::Ten
 }
 
 // Each shard names its best for the sequences of all ranks' blocks, and each rank takes the best of those named for its
-// own. z [sequences of all blocks, d], unusable of the same rows.
+// own. z [sequences of all blocks, d], unusable of the same rows, on the CPU.
 Selector::Candidates Selector::best(const torch::Tensor& z, const torch::Tensor& unusable) const {
   const std::int64_t height = kBlock * options_.beam, blocks = z.size(0) / height;
   std::vector<torch::Tensor> keys, most, sums;
   for (std::int64_t block = 0; block < blocks; ++block) {
     const Candidates of_block =
-        of_shard(z.narrow(0, block * height, height), unusable.narrow(0, block * height, height));
+        of_shard(z.narrow(0, block * height, height), unusable.narrow(0, block * height, height).to(z.device()));
     keys.push_back(of_block.keys);
     most.push_back(of_block.most);
     sums.push_back(of_block.sum);
@@ -142,9 +143,9 @@ Selector::Candidates Selector::best(const torch::Tensor& z, const torch::Tensor&
   if (log_sum.isnan().any().item<bool>()) throw Error(ErrorKind::internal, "the model's logits are no numbers");
   log_sum = log_sum.narrow(0, head_.sharded() && rank() < blocks ? rank() * height : 0, out.keys.size(0));
   const torch::Tensor logits = values_of_keys(out.keys).to(torch::kFloat64);
-  out.item = items_of_keys(out.keys);
+  out.item = items_of_keys(out.keys).cpu();
   out.log_p = (logits - log_sum.unsqueeze(1)).masked_fill_(logits.isneginf(), kNever);
-  out.log_p = out.log_p.to(torch::kFloat32).to(torch::kFloat64);
+  out.log_p = out.log_p.to(torch::kFloat32).to(torch::kFloat64).cpu();
   return out;
 }
 
@@ -212,8 +213,9 @@ void Selector::select_blocks(const EmbeddingSet& queries, const Features& query_
   torch::Tensor unusable = constraints_.unusable_at_first(queries, padded);
   require_enough(queries, padded, unusable);
   unusable = unusable.index_select(0, torch::arange(blocks * kBlock).repeat_interleave(width));
-  const QueryState state =
-      model_->read(query_features.queries(own)).select(torch::arange(mine).repeat_interleave(width));
+  const torch::Device device = keys_.device();
+  const torch::Tensor of_query = torch::arange(mine).repeat_interleave(width);
+  const QueryState state = model_->read(query_features.queries(own)).select(of_query.to(device));
   Beams beams(mine, width);
   torch::Tensor shots = torch::empty({mine * width, 0, keys_.size(1)}, keys_.options());
   const torch::Tensor first_of_block = (torch::arange(blocks) * height).repeat_interleave(height);
@@ -227,7 +229,7 @@ void Selector::select_blocks(const EmbeddingSet& queries, const Features& query_
     unusable = unusable.index_select(0, of_all.select(1, 0) + first_of_block);
     constraints_.add_chosen(unusable, of_all.select(1, 1).contiguous());
     const torch::Tensor next = head_.items(model_, chosen, keys_).unsqueeze(1);
-    shots = torch::cat({shots.index_select(0, beams.from), next}, 1);
+    shots = torch::cat({shots.index_select(0, beams.from.to(device)), next}, 1);
   }
   collect(beams, queries, rows, out);
 }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kUnusable = -1e30;  // a logit that no softmax notices
 
-// The rows of all ranks: what each chose, and pairs of row and item that take no part.
+// The rows of all ranks: what each chose, and pairs of row and item that take no part; where the logits are.
 struct AllRows {
   torch::Tensor target, unusable_row, unusable_item;
 };
@@ -79,8 +79,12 @@ std::pair<torch::Tensor, torch::Tensor> normaliser(c10d::ProcessGroup* group, Ch
 
 class SoftmaxBackward : public torch::autograd::Node {
  public:
-  SoftmaxBackward(const ShardOfSoftmax& shard, std::int64_t own_rows, std::int64_t longest)
-      : shard_(shard), own_rows_(own_rows), longest_(longest), bf16_(at::autocast::is_autocast_enabled(at::kCPU)) {}
+  SoftmaxBackward(const ShardOfSoftmax& shard, std::int64_t own_rows, std::int64_t longest, c10::DeviceType device)
+      : shard_(shard),
+        own_rows_(own_rows),
+        longest_(longest),
+        device_(device),
+        bf16_(at::autocast::is_autocast_enabled(device)) {}
 
   // log-probability and KL of all rows; what backward needs stays.
   std::pair<torch::Tensor, torch::Tensor> forward(ChunkedLogits logits, std::optional<ChunkedLogits> reference) {
@@ -105,7 +109,7 @@ class SoftmaxBackward : public torch::autograd::Node {
     torch::Tensor grad_z = torch::zeros_like(logits_->z());
     std::vector<torch::Tensor> grad_keys;
     for (std::int64_t i = 0; i < logits_->num_chunks(); ++i) {
-      const Bf16Products products(bf16_);  // as in forward: logits that are made again must be the same
+      const Bf16Products products(bf16_, device_);  // as in forward: logits that are made again must be the same
       const torch::Tensor d = grad_of_logits(i, grad);
       grad_z.add_(torch::matmul(d, logits_->keys(i)));
       grad_keys.push_back(full_precision(torch::matmul(d.t(), logits_->z())));
@@ -142,6 +146,7 @@ class SoftmaxBackward : public torch::autograd::Node {
 
   ShardOfSoftmax shard_;
   std::int64_t own_rows_, longest_;
+  c10::DeviceType device_;
   bool bf16_;
   std::optional<ChunkedLogits> logits_, reference_;
   torch::Tensor log_sum_, reference_log_sum_, kl_;
@@ -191,13 +196,15 @@ RowLogProbability shard_log_softmax(const ShardOfSoftmax& shard, const torch::Te
         gather_rows(shard.group, torch::cat({rows.target.unsqueeze(1), unusable}, 1), longest, -1);
     const torch::Tensor pairs = all.narrow(1, 1, most).ge(0).nonzero();
     const torch::Tensor items = all.narrow(1, 1, most).masked_select(all.narrow(1, 1, most).ge(0));
-    const AllRows all_rows{all.select(1, 0).contiguous(), pairs.select(1, 0).contiguous(), items};
+    const AllRows all_rows{all.select(1, 0).contiguous().to(z.device()), pairs.select(1, 0).contiguous().to(z.device()),
+                           items.to(z.device())};
     const auto logits_of = [&](const torch::Tensor& of_rows, const torch::Tensor& of_items) {
       return ChunkedLogits(gather_rows(shard.group, of_rows.detach(), longest, 0), of_items.detach(), all_rows, shard);
     };
     std::optional<ChunkedLogits> reference;
     if (reference_z.defined()) reference = logits_of(full_precision(reference_z), full_precision(reference_keys));
-    node = std::shared_ptr<SoftmaxBackward>(new SoftmaxBackward(shard, n, longest), torch::autograd::deleteNode);
+    node = std::shared_ptr<SoftmaxBackward>(new SoftmaxBackward(shard, n, longest, z.device().type()),
+                                            torch::autograd::deleteNode);
     out = node->forward(logits_of(z_mine, keys_mine), std::move(reference));
     const std::int64_t begin = shard.group == nullptr ? 0 : shard.group->getRank() * longest;
     out.first = out.first.narrow(0, begin, n).clone();

@@ -18,7 +18,7 @@ struct ShardOfSoftmax {
   std::int64_t max_logit_bytes = 0;     // that one chunk of logits may take
 };
 
-// What a row chose and what it could not choose; of this rank's rows.
+// What a row chose and what it could not choose; of this rank's rows. On the CPU.
 struct SoftmaxRows {
   torch::Tensor target;    // int64 [n]
   torch::Tensor unusable;  // int64 [n, m], items that take no part, -1: none; m may differ between ranks
@@ -30,8 +30,8 @@ struct RowLogProbability {
 };
 
 // Row i has logits <z[i], keys[x]> over the items x that it may use (docs/model.md, eq. 12). z [n, d]; keys [items of
-// the shard, d]. reference_z, reference_keys: the same of a fixed policy, or undefined. Collective with a group, as is
-// the backward pass: every rank must run it, n = 0 included.
+// the shard, d], on one device. reference_z, reference_keys: the same of a fixed policy, or undefined. Collective with
+// a group, as is the backward pass: every rank must run it, n = 0 included.
 RowLogProbability shard_log_softmax(const ShardOfSoftmax& shard, const torch::Tensor& z, const torch::Tensor& keys,
                                     const SoftmaxRows& rows, const torch::Tensor& reference_z = {},
                                     const torch::Tensor& reference_keys = {});

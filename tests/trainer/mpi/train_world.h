@@ -52,6 +52,7 @@ inline std::optional<double> reward_of(const DemonstrationSequence& sequence) {
 // What every rank has for itself: data, tree, and models of the same initial weights.
 struct World {
   torch::ScalarType type;
+  torch::Device device;
   TrainSettings settings;
   EmbeddingSet set;
   std::vector<ScoreTree> trees = {test::small_tree(set)};
@@ -60,22 +61,25 @@ struct World {
   test::FakeScorer scorer{reward_of};
   StepOptions options;
   HeadOptions head;
-  ProcessGroupPtr group = make_process_group(mpi_world(), {"mpi"});
+  // Tensors on pretend_gpu(), whose kernels are the CPU's, need no group of their own.
+  ProcessGroupPtr group = make_process_group(mpi_world(), {}, device.is_cuda() ? device : torch::kCPU);
 
   // sharded: this rank holds its share of the library only, and logits come in chunks of a few items.
-  World(const std::vector<std::string>& stages, torch::ScalarType scalar_type, bool sharded = false)
+  World(const std::vector<std::string>& stages, torch::ScalarType scalar_type, bool sharded = false,
+        torch::Device of_model = torch::kCPU)
       : type(scalar_type),
+        device(of_model),
         settings(settings_for(stages)),
         set(sharded ? test::share_of(test::small_set(), mpi_world().rank(), mpi_world().world_size())
                     : test::small_set()),
-        features(set, scalar_type) {
+        features(set, scalar_type, of_model) {
     if (sharded) head = {group.get(), 2000};
   }
   SaberModel model(std::uint64_t seed = kSeed) const {
     ModelSettings model_settings;
     model_settings.width = 16;
     SaberModel out(model_settings, features.widths(), seed);
-    out->to(type);
+    out->to(device, type);
     return out;
   }
   std::vector<Stage> stages() { return make_stages(settings, kSeed, {set, features, trees, places, &scorer, head}); }

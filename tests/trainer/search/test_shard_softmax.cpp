@@ -92,7 +92,7 @@ TEST_P(ShardSoftmax, InBf16TheResultStaysInFloat32) {
   const Policy ours = random_policy(1, torch::kFloat32), plain = random_policy(1);
   torch::Tensor log_p;
   {
-    const Bf16Products bf16(true);
+    const Bf16Products bf16(true, torch::kCPU);
     log_p = shard_log_softmax(shard(), ours.z, ours.keys, rows()).log_p;
   }
   EXPECT_EQ(log_p.scalar_type(), torch::kFloat32);
@@ -110,7 +110,7 @@ TEST(ShardSoftmax, InBf16ChunksChangeNoGradient) {
     const Policy policy = random_policy(1, torch::kFloat32);
     torch::Tensor log_p;
     {
-      const Bf16Products bf16(true);
+      const Bf16Products bf16(true, torch::kCPU);
       log_p = shard_log_softmax({nullptr, {0, kItems}, bytes}, policy.z * 5, policy.keys * 5, rows()).log_p;
     }
     log_p.sum().backward();
