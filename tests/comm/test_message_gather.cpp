@@ -86,7 +86,7 @@ TEST_P(Messages, MoreThanWasPreparedForIsRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Carriers, Messages, testing::Bool(),
-                         [](const auto& info) { return info.param ? "tensors" : "mpi"; });
+                         [](const auto& carrier) { return carrier.param ? "tensors" : "mpi"; });
 
 TEST(CarrierOfRewards, IsTheCpuWithoutNccl) {
   const ProcessGroupPtr group = make_process_group(mpi_world(), {"mpi"});

@@ -23,7 +23,7 @@ TEST(Reductions, ManyInFlightFinishInOrder) {
   for (int i = 0; i < 40; ++i) {
     const std::int64_t elements = std::vector<std::int64_t>{3, 30'000, 120'001, 0, 1}[static_cast<std::size_t>(i % 5)];
     tensors.push_back(at::full({elements}, static_cast<double>((mpi_world().rank() + 1) * (i + 1)), at::kDouble));
-    tickets.push_back(reductions.start(tensors.back(), ReduceKind::SUM));
+    tickets.push_back(reductions.start(Exchange::all_reduce, tensors.back(), ReduceKind::SUM));
   }
   reductions.finish(tickets[20]);
   for (int i = 0; i <= 20; ++i) EXPECT_TRUE(reductions.finished(tickets[static_cast<std::size_t>(i)])) << i;
@@ -35,7 +35,7 @@ TEST(Reductions, ManyInFlightFinishInOrder) {
 TEST(Reductions, ProgressAloneFinishesThem) {
   MpiReductions reductions(mpi_world().rank(), mpi_world().world_size(), 1 << 20);
   const at::Tensor tensor = at::full({200'000}, static_cast<double>(mpi_world().rank() + 1));
-  const std::int64_t ticket = reductions.start(tensor, ReduceKind::SUM);
+  const std::int64_t ticket = reductions.start(Exchange::all_reduce, tensor, ReduceKind::SUM);
   while (!reductions.finished(ticket)) reductions.progress();
   EXPECT_EQ(tensor[199'999].item<double>(), of_all_ranks(1));
 }

@@ -82,8 +82,8 @@ struct Guard : public c10::impl::DeviceGuardImplInterface {
   c10::Device getDevice() const override { return pretend_gpu(); }
   void setDevice(c10::Device) const override {}
   void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device) const override { return {c10::Stream::DEFAULT, pretend_gpu()}; }
-  c10::Stream exchangeStream(c10::Stream) const override { return {c10::Stream::DEFAULT, pretend_gpu()}; }
+  c10::Stream getStream(c10::Device) const override { return c10::Stream(c10::Stream::DEFAULT, pretend_gpu()); }
+  c10::Stream exchangeStream(c10::Stream) const override { return c10::Stream(c10::Stream::DEFAULT, pretend_gpu()); }
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }
 };
 C10_REGISTER_GUARD_IMPL(HPU, Guard);

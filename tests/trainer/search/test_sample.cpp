@@ -123,7 +123,7 @@ TEST_F(SampleTest, FollowsTheModelsProbabilities) {
   const torch::Tensor items = sample(all, {5, 0, 2});
   const torch::NoGradGuard no_grad;
   const std::vector<std::int64_t> one = {query};
-  const torch::Tensor own = library_.own_pictures(set_, one)[0];
+  const torch::Tensor own = library_.own_pictures(set_, one, {0, library_.size()})[0];
   const auto policy = [&](const torch::Tensor& prefix, torch::Tensor unusable) {
     const torch::Tensor z =
         model_(features_.queries(one), keys_.index_select(0, prefix).unsqueeze(0))[0][prefix.numel()];
