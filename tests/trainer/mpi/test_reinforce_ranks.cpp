@@ -105,6 +105,10 @@ void expect_equal_to_one_process(bool sharded) {
   constexpr std::int64_t kBefore = 4;
   World both({"listwise 4 steps", "reinforce 100 steps"}, torch::kFloat64, sharded),
       world({"reinforce 100 steps"}, torch::kFloat64);
+  for (World* const each : {&both, &world}) {  // five samples a step, of one query: its group is spread over the ranks
+    each->settings.reinforce.batch_size = 1;
+    each->settings.sampling.shots = 2;
+  }
   Trainer trainer = both.trainer(both.model());
   for (std::int64_t step = 0; step < kBefore; ++step) trainer.step();
   ByHand by_hand(world, trainer.model());
@@ -139,7 +143,7 @@ void expect_equal_to_one_process(bool sharded) {
   if (!mpi_world().is_root()) return;
   EXPECT_GT(failed, 10);
   EXPECT_EQ(counted, failed);
-  EXPECT_GT(distinct.size(), 40U);
+  EXPECT_GT(distinct.size(), 20U);
 }
 
 TEST(ReinforceRanks, SamplesAdvantagesLossesAndGradientsEqualOneProcess) {
