@@ -1,13 +1,16 @@
 // LibTorch knows the device type HPU but brings no kernels for it: this file is its backend.
 #include "tests/support/pretend_gpu.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/NativeFunctions.h>
+#include <ATen/detail/HPUHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <sys/mman.h>
 #include <torch/library.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -16,6 +19,29 @@
 #include <set>
 #include <string>
 #include <vector>
+
+namespace at {
+namespace {
+
+// Makes it LibTorch's accelerator, which autograd asks for. LibTorch finds the class by this name.
+struct HPUHooks : HPUHooksInterface {
+  explicit HPUHooks(HPUHooksArgs) {}
+  void init() const override {}
+  bool hasHPU() const override { return true; }
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasPrimaryContext(DeviceIndex) const override { return true; }
+  DeviceIndex deviceCount() const override { return 1; }
+  DeviceIndex getCurrentDevice() const override { return 0; }
+  const Generator& getDefaultGenerator(DeviceIndex) const override {  // for torch::manual_seed
+    static const Generator generator = detail::createCPUGenerator();
+    return generator;
+  }
+};
+REGISTER_HPU_HOOKS(HPUHooks);
+
+}  // namespace
+}  // namespace at
 
 namespace saber::test {
 namespace {
@@ -76,20 +102,33 @@ class Memory : public c10::Allocator {
   std::map<void*, std::size_t> sizes_;
 };
 
+c10::Stream default_stream() {
+  return c10::Stream(c10::Stream::DEFAULT, pretend_gpu());
+}
+
 struct Guard : public c10::impl::DeviceGuardImplInterface {
   c10::DeviceType type() const override { return c10::kHPU; }
   c10::Device exchangeDevice(c10::Device) const override { return pretend_gpu(); }
   c10::Device getDevice() const override { return pretend_gpu(); }
   void setDevice(c10::Device) const override {}
   void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device) const override { return c10::Stream(c10::Stream::DEFAULT, pretend_gpu()); }
-  c10::Stream exchangeStream(c10::Stream) const override { return c10::Stream(c10::Stream::DEFAULT, pretend_gpu()); }
+  c10::Stream getStream(c10::Device) const override { return default_stream(); }
+  c10::Stream exchangeStream(c10::Stream) const override { return default_stream(); }
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  // There is one stream, and what is asked of it is done at once.
+  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  bool queryStream(const c10::Stream&) const override { return true; }
+  void synchronizeStream(const c10::Stream&) const override {}
+  void synchronizeEvent(void*) const override {}
+  void synchronizeDevice(const c10::DeviceIndex) const override {}
 };
 C10_REGISTER_GUARD_IMPL(HPU, Guard);
 
-// The same values as a tensor of the CPU.
+// The same values as a tensor of the CPU. An empty one is of its own, so that an operation may resize it.
 at::Tensor alias_of(const at::Tensor& tensor) {
+  if (tensor.numel() == 0) return at::empty(tensor.sizes(), tensor.options().device(at::kCPU));
   return at::from_blob(Memory::get().of_kernels(tensor.const_data_ptr()), tensor.sizes(), tensor.strides(),
                        tensor.options().device(at::kCPU));
 }
@@ -126,15 +165,27 @@ class Call {
   at::Tensor result(const at::Tensor& tensor) const {
     if (!tensor.defined()) return tensor;
     for (std::size_t i = 0; i < aliases_.size(); ++i) {
-      if (tensor.is_same(aliases_[i])) return given_[i];
+      if (!tensor.is_same(aliases_[i])) continue;
+      if (tensor.sizes() != given_[i].sizes()) resize(given_[i], tensor);
+      return given_[i];
     }
     TORCH_CHECK(!Memory::get().holds(tensor.const_data_ptr()), name_, " gives a view, which was not thought of here");
+    return on_the_device(tensor);
+  }
+
+ private:
+  static at::Tensor on_the_device(const at::Tensor& tensor) {
     const at::Tensor out = at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options().device(pretend_gpu()));
     alias_of(out).copy_(tensor);
     return out;
   }
+  // `given` was empty, and the operation gave it a size.
+  static void resize(const at::Tensor& given, const at::Tensor& result) {
+    const at::Tensor filled = on_the_device(result);
+    given.unsafeGetTensorImpl()->set_storage_keep_dtype(filled.storage());
+    given.unsafeGetTensorImpl()->set_sizes_and_strides(filled.sizes(), filled.strides());
+  }
 
- private:
   std::string name_;
   std::vector<at::Tensor> given_, aliases_;
 };
@@ -206,8 +257,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(const at::Te
                                                                     std::int64_t groups, std::array<bool, 3> mask) {
   const std::vector<std::int64_t> bias_sizes = {weight.size(0)};
   const auto [of_x, of_weight, of_bias] =
-      at::convolution_backward(alias_of(grad), alias_of(x), alias_of(weight), bias_sizes, stride, padding, dilation,
-                               transposed, output_padding, groups, mask);
+      at::convolution_backward(alias_of(grad), alias_of(x), alias_of(weight), at::IntArrayRef(bias_sizes), stride,
+                               padding, dilation, transposed, output_padding, groups, mask);
   return {moved(of_x), moved(of_weight), moved(of_bias)};
 }
 

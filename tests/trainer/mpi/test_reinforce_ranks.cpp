@@ -4,6 +4,7 @@
 #include <cstring>
 #include <set>
 
+#include "tests/comm/group_of_one.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/trainer/mpi/train_world.h"
 #include "trainer/search/sample.h"
@@ -102,13 +103,9 @@ class ByHand {
 
 // After a stage of another kind: the optimiser starts anew, and rate, plan and leash count from the stage's start.
 void expect_equal_to_one_process(bool sharded) {
-  constexpr std::int64_t kBefore = 4;
-  World both({"listwise 4 steps", "reinforce 100 steps"}, torch::kFloat64, sharded),
-      world({"reinforce 100 steps"}, torch::kFloat64);
-  for (World* const each : {&both, &world}) {  // five samples a step, of one query: its group is spread over the ranks
-    each->settings.reinforce.batch_size = 1;
-    each->settings.sampling.shots = 2;
-  }
+  constexpr std::int64_t kBefore = 4, kCompared = 12;
+  World both({"listwise 4 steps", "reinforce 12 steps"}, torch::kFloat64, sharded),
+      world({"reinforce 12 steps"}, torch::kFloat64);
   Trainer trainer = both.trainer(both.model());
   for (std::int64_t step = 0; step < kBefore; ++step) trainer.step();
   ByHand by_hand(world, trainer.model());
@@ -121,7 +118,7 @@ void expect_equal_to_one_process(bool sharded) {
   const Reinforce& reinforce = *reinforce_of(trainer.stages());
   std::set<std::vector<std::int64_t>> distinct;
   std::int64_t failed = 0, counted = 0;
-  for (std::int64_t step = 0; step < kSteps; ++step) {
+  for (std::int64_t step = 0; step < kCompared; ++step) {
     const StepReport report = trainer.step();
     if (!mpi_world().is_root()) continue;
     EXPECT_EQ(report.units, reference.units(step));
@@ -143,7 +140,7 @@ void expect_equal_to_one_process(bool sharded) {
   if (!mpi_world().is_root()) return;
   EXPECT_GT(failed, 10);
   EXPECT_EQ(counted, failed);
-  EXPECT_GT(distinct.size(), 20U);
+  EXPECT_GT(distinct.size(), 40U);
 }
 
 TEST(ReinforceRanks, SamplesAdvantagesLossesAndGradientsEqualOneProcess) {
@@ -152,6 +149,30 @@ TEST(ReinforceRanks, SamplesAdvantagesLossesAndGradientsEqualOneProcess) {
 
 TEST(ReinforceRanks, AShardedLibraryChangesNothing) {
   expect_equal_to_one_process(/*sharded=*/true);
+}
+
+// Longer, against the same code in a group of one.
+TEST(ReinforceRanks, AHundredStepsEqualThoseOfAGroupOfOne) {
+  World alone({"reinforce 100 steps"}, torch::kFloat64);
+  alone.group = test::group_of_one();
+  Trainer wanted = alone.trainer(alone.model());
+  std::vector<std::vector<DemonstrationSequence>> sequences;
+  std::vector<double> losses;
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    losses.push_back(wanted.step().loss);
+    sequences.push_back(reinforce_of(wanted.stages())->sequences());
+  }
+  for (const bool sharded : {false, true}) {
+    World together({"reinforce 100 steps"}, torch::kFloat64, sharded);
+    Trainer trainer = together.trainer(together.model());
+    for (std::size_t step = 0; step < losses.size(); ++step) {
+      ASSERT_NEAR(trainer.step().loss, losses[step], 1e-10) << "step " << step << (sharded ? ", sharded" : "");
+      const auto& found = reinforce_of(trainer.stages())->sequences();
+      ASSERT_EQ(found.size(), sequences[step].size());
+      for (std::size_t i = 0; i < found.size(); ++i) ASSERT_EQ(found[i].shots, sequences[step][i].shots) << step;
+    }
+    EXPECT_LT(largest_gradient_difference(trainer.model(), wanted.model()), 1e-9);
+  }
 }
 
 // One query, two sequences: further ranks draw nothing, but their shards take part.
