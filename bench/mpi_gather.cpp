@@ -1,6 +1,6 @@
 // Microseconds of gathering rewards (number of the sequence and reward, 16 bytes) of all ranks: the project's one
-// message, length and payload together, against a plain MPI_Allgather of as many bytes; both from and into memory that is
-// there already. A B A B, medians of 9 rounds.
+// message, length and payload together, against a plain MPI_Allgather of as many bytes; both from and into memory that
+// is there already. A B A B, medians of 9 rounds.
 //   mpirun -n 2 build/bench_gather
 #include <fmt/format.h>
 #include <mpi.h>

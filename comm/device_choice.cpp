@@ -62,7 +62,7 @@ int device_of(const std::vector<VisibleGpus>& ranks, int rank) {
   const std::string blind = lacking(ranks, [](const VisibleGpus& r) { return r.count == 0; });
   if (!blind.empty()) {
     refuse_gpus("no GPU is visible to " + blind,
-           "start on hosts where nvidia-smi lists a GPU, and see what CUDA_VISIBLE_DEVICES hides");
+                "start on hosts where nvidia-smi lists a GPU, and see what CUDA_VISIBLE_DEVICES hides");
   }
   const std::string surplus =
       lacking(ranks, [](const VisibleGpus& r) { return r.count > 1 && r.local_rank >= r.count; });
@@ -94,7 +94,7 @@ void require_a_gpu_each(const std::vector<HeldGpu>& ranks) {
   }
   if (shared.empty()) return;
   refuse_gpus("each rank wants a GPU of its own, but " + shared,
-         "start one rank per GPU and let each see all of its host's GPUs, or exactly one of its own");
+              "start one rank per GPU and let each see all of its host's GPUs, or exactly one of its own");
 }
 
 }  // namespace saber

@@ -59,7 +59,7 @@ class MessageGather {
   c10d::ProcessGroup& group_;
   c10::Device device_;
   c10::intrusive_ptr<c10d::Backend> backend_;
-  MpiBackend* mpi_ = nullptr;   // of backend_; null: messages go by way of the device's memory
+  MpiBackend* mpi_ = nullptr;                     // of backend_; null: messages go by way of the device's memory
   std::int64_t world_, slot_ = 0, capacity_ = 0;  // bytes of a message, and that the memory can hold
   std::unique_ptr<std::byte[]> mine_, all_;
 };

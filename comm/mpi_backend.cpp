@@ -202,7 +202,7 @@ WorkPtr OwnMpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& inpu
 
 // Rows of dimension 0: input_rows[r] of them go to rank r, output_rows[r] come from it; both in rank order.
 WorkPtr OwnMpiBackend::alltoall_base(at::Tensor& output, at::Tensor& input, std::vector<std::int64_t>& output_rows,
-                                  std::vector<std::int64_t>& input_rows, const c10d::AllToAllOptions&) {
+                                     std::vector<std::int64_t>& input_rows, const c10d::AllToAllOptions&) {
   check_tensor(input, "alltoall");
   const auto split_of = [&](const at::Tensor& tensor, const std::vector<std::int64_t>& rows) {
     if (size_of(rows) != size_ || tensor.dim() == 0) refuse("alltoall", "wanted a number of rows for each rank");

@@ -13,9 +13,9 @@
 
 namespace saber {
 
-// Elements that one message, or one round of messages of all ranks, moves at most: few enough to stay in the cache
-// until they are summed, enough that a round's latency does not count.
-inline constexpr std::int64_t kMpiChunkElements = std::int64_t{1} << 17;
+// Elements that one message moves at most: few enough to stay in the cache until they are summed, enough that a
+// message's latency does not count (bench/README.md).
+inline constexpr std::int64_t kMpiChunkElements = std::int64_t{1} << 14;
 
 class MpiBackend : public c10d::Backend {
  public:
@@ -27,8 +27,8 @@ class MpiBackend : public c10d::Backend {
 };
 
 // Collective. The backend owns a duplicate of the world's communicator, must be gone before `session`, and offers
-// broadcast, allreduce, _allgather_base, _reduce_scatter_base, alltoall_base and barrier; c10d refuses the others. Tensors must be
-// contiguous and on the CPU. chunk_elements: from 1 to 2^28, the same on all ranks.
+// broadcast, allreduce, _allgather_base, _reduce_scatter_base, alltoall_base and barrier; c10d refuses the others.
+// Tensors must be contiguous and on the CPU. chunk_elements: from 1 to 2^28, the same on all ranks.
 c10::intrusive_ptr<MpiBackend> make_mpi_backend(const MpiSession& session,
                                                 std::int64_t chunk_elements = kMpiChunkElements);
 

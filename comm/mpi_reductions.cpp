@@ -26,9 +26,9 @@ struct MpiReductions::Chunk {
   Exchange exchange = Exchange::all_reduce;
   at::Tensor values, result;  // 1-D
   ReduceKind kind{};
-  std::int64_t ticket = 0;                // of the exchange that this chunk finishes; 0: more chunks follow
-  std::int64_t share = 0;                 // elements of a rank's share
-  std::int64_t first = 0, most = 0;       // the range: its first element, and how many
+  std::int64_t ticket = 0;           // of the exchange that this chunk finishes; 0: more chunks follow
+  std::int64_t share = 0;            // elements of a rank's share
+  std::int64_t first = 0, most = 0;  // the range: its first element, and how many
   bool whole = false;
   Stage stage = Stage::reduce;
   bool reduced = false;
@@ -62,7 +62,7 @@ std::int64_t MpiReductions::start(Exchange exchange, const at::Tensor& values, R
   const at::Tensor flat = values.view({-1});
   const std::int64_t share = ceil_div(flat.numel(), std::int64_t{size_});
   const bool whole = exchange == Exchange::all_reduce && flat.numel() * flat.element_size() * size_ <= kWholeBytes;
-  const std::int64_t most = std::max<std::int64_t>(1, whole ? share : chunk_elements_ / size_);
+  const std::int64_t most = std::max<std::int64_t>(1, whole ? share : chunk_elements_);
   for (std::int64_t first = 0; first == 0 || first < share; first += most) {
     auto chunk = std::make_unique<Chunk>();
     chunk->exchange = exchange;
@@ -128,8 +128,8 @@ void MpiReductions::send(Chunk& chunk, const std::byte* data, std::int64_t eleme
 }
 
 void MpiReductions::receive(Chunk& chunk, std::byte* data, std::int64_t elements, int from, int tag) {
-  SABER_MPI(MPI_Irecv(data, narrow<int>(elements), carrier_of(chunk.values, "exchange"), from, tag,
-                      communicator_.get(), &chunk.requests.emplace_back()));
+  SABER_MPI(MPI_Irecv(data, narrow<int>(elements), carrier_of(chunk.values, "exchange"), from, tag, communicator_.get(),
+                      &chunk.requests.emplace_back()));
 }
 
 void MpiReductions::open(Chunk& chunk) {

@@ -26,7 +26,7 @@ enum class Exchange { all_reduce, reduce_scatter, all_gather };
 
 class MpiReductions {
  public:
-  // Collective. chunk_elements: that one round of messages covers at most, which bounds the scratch memory.
+  // Collective. chunk_elements: of one message at most; as many of each other rank are in scratch memory at a time.
   MpiReductions(int rank, int world_size, std::int64_t chunk_elements);
   ~MpiReductions();
   MpiReductions(const MpiReductions&) = delete;

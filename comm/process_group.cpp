@@ -10,8 +10,9 @@ namespace saber {
 void CommSettings::declare(Schema& schema) {
   schema.choice(backend, "comm.backend", "auto", {"auto", "mpi", "nccl"},
                 "what carries tensors between ranks: mpi for device cpu, nccl for cuda; auto is the one that fits");
-  schema.choice(reward_gather, "comm.reward_gather", "auto", {"auto", "mpi", "nccl"},
-                "what gathers the rewards of reinforce, which are numbers on the host: auto is the same as the backend");
+  schema.choice(
+      reward_gather, "comm.reward_gather", "auto", {"auto", "mpi", "nccl"},
+      "what gathers the rewards of reinforce, which are numbers on the host: auto is the same as the backend");
   schema.text(
       interface, "comm.interface", "",
       "network interface (eth0) or address of rank 0 over which the ranks of an NCCL group find each other, and "

@@ -51,7 +51,8 @@ void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor);
 // be touched before the Work has been waited for. All ranks start the same sums in the same order.
 c10::intrusive_ptr<c10d::Work> start_all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
 
-// Every rank's values, in rank order; `most`: that a rank may give, the same number on all ranks (MessageGather). Blocks.
+// Every rank's values, in rank order; `most`: that a rank may give, the same number on all ranks (MessageGather).
+// Blocks.
 template <class T>
 std::vector<std::vector<T>> all_gather_values(c10d::ProcessGroup& group, const std::vector<T>& mine,
                                               std::int64_t most) {

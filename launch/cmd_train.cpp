@@ -110,9 +110,9 @@ int run_train(const MpiSession& session, const Settings& settings, const torch::
     if (settings.train.has_stage("reinforce"))
       scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
     const HeadOptions head = head_options(settings, group);
-    stages = make_stages(settings.train, seed,
-                         {set, features, trees, settings.train.scores, scorer.get(), head,
-                          carrier_of_rewards(group, settings.comm)});
+    stages = make_stages(
+        settings.train, seed,
+        {set, features, trees, settings.train.scores, scorer.get(), head, carrier_of_rewards(group, settings.comm)});
     model = SaberModel(settings.model, features.widths(), seed);
     model->to(device, type);
   });

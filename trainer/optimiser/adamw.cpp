@@ -59,8 +59,8 @@ void AdamW::update(std::int64_t step, double rate, double weight_decay, double g
     const auto part_of = [&](const torch::Tensor& flat) { return flat.narrow(0, begin, std::min(part, size - begin)); };
     torch::Tensor gradients = part_of(all_gradients);
     if (gradient_scale != 1.0) gradients.mul_(gradient_scale);
-    at::_fused_adamw_({part_of(parameters_.values())}, {gradients}, {part_of(first_moment_)},
-                      {part_of(second_moment_)}, {}, {count}, rate, kBeta1, kBeta2, weight_decay, kEpsilon,
+    at::_fused_adamw_({part_of(parameters_.values())}, {gradients}, {part_of(first_moment_)}, {part_of(second_moment_)},
+                      {}, {count}, rate, kBeta1, kBeta2, weight_decay, kEpsilon,
                       /*amsgrad=*/false, /*maximize=*/false);
   }
 }

@@ -35,7 +35,8 @@ GradientReduction::GradientReduction(FlatParameters& parameters, c10d::ProcessGr
   std::int64_t end = size, begin = size;
   const auto close = [&] {
     buckets_.back().gradients = buffer.narrow(0, begin, end - begin);
-    buckets_.back().slice = buffer.narrow(0, begin, end - begin + (end == size ? 1 : 0));  // the loss rides in the first
+    buckets_.back().slice =
+        buffer.narrow(0, begin, end - begin + (end == size ? 1 : 0));  // the loss rides in the first
     end = begin;
   };
   buckets_.emplace_back();

@@ -52,7 +52,7 @@ class GradientReduction {
   c10d::ProcessGroup& group_;
   std::vector<Bucket> buckets_;
   std::vector<std::size_t> bucket_of_;  // of each parameter
-  std::size_t next_ = 0;  // to be sent
+  std::size_t next_ = 0;                // to be sent
   std::int64_t num_overlapped_ = 0;
   bool active_ = false;
   // Autograd's nodes that add to the gradients, and our hooks in them.

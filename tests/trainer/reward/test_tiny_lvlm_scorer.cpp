@@ -47,7 +47,8 @@ std::vector<DemonstrationSequence> random_sequences(const EmbeddingSet& set, std
 // Passes questions on to a scorer with reuse and compares its answers with those of one without.
 class Comparing : public Scorer {
  public:
-  explicit Comparing(const EmbeddingSet& set) : reusing_(untrained_lvlm(), set, true), whole_(untrained_lvlm(), set, false) {}
+  explicit Comparing(const EmbeddingSet& set)
+      : reusing_(untrained_lvlm(), set, true), whole_(untrained_lvlm(), set, false) {}
   std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override {
     const auto found = reusing_.score(sequences), wanted = whole_.score(sequences);
     EXPECT_EQ(found.size(), sequences.size());
