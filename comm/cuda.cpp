@@ -35,7 +35,7 @@ std::string uuid_of_gpu(int gpu, const std::string& place) {
 }
 
 void use_gpu(int gpu, const std::string& place) {
-  without_trace(place, kCudaHint, [&] { c10::cuda::set_device(narrow<c10::DeviceIndex>(gpu)); });
+  without_trace(place, kCudaHint, [&] { c10::cuda::set_device(narrow<c10::DeviceIndex>(gpu), /*force=*/true); });
 }
 
 }  // namespace saber

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -51,7 +50,10 @@ class PendingWork : public c10d::Work {
         operations_(operations),
         operation_(operation) {}
 
-  bool isCompleted() override { return reductions_->finished(ticket_); }
+  bool isCompleted() override {
+    reductions_->progress();
+    return reductions_->finished(ticket_);
+  }
   bool isSuccess() const override { return reductions_->finished(ticket_); }
   bool wait(std::chrono::milliseconds) override {
     const Operations::Wait wait(operations_, operation_);

@@ -13,9 +13,9 @@
 
 namespace saber {
 
-// Elements that one message moves at most: few enough to stay in the cache until they are summed, enough that a
-// message's latency does not count (bench/README.md).
-inline constexpr std::int64_t kMpiChunkElements = std::int64_t{1} << 14;
+// Elements that one broadcast, or one round of messages of all ranks, moves at most. It bounds the scratch memory; its
+// size makes no difference that could be measured (bench/README.md).
+inline constexpr std::int64_t kMpiChunkElements = std::int64_t{1} << 20;
 
 class MpiBackend : public c10d::Backend {
  public:

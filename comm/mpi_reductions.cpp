@@ -62,7 +62,7 @@ std::int64_t MpiReductions::start(Exchange exchange, const at::Tensor& values, R
   const at::Tensor flat = values.view({-1});
   const std::int64_t share = ceil_div(flat.numel(), std::int64_t{size_});
   const bool whole = exchange == Exchange::all_reduce && flat.numel() * flat.element_size() * size_ <= kWholeBytes;
-  const std::int64_t most = std::max<std::int64_t>(1, whole ? share : chunk_elements_);
+  const std::int64_t most = std::max<std::int64_t>(1, whole || size_ == 1 ? share : chunk_elements_ / size_);
   for (std::int64_t first = 0; first == 0 || first < share; first += most) {
     auto chunk = std::make_unique<Chunk>();
     chunk->exchange = exchange;
@@ -85,16 +85,23 @@ void MpiReductions::finish(std::int64_t ticket) {
 }
 
 void MpiReductions::progress() {
-  while (!waiting_.empty() && active_.size() < kMaxActive) {
-    active_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-    open(*active_.back());
+  for (bool moved = true; moved;) {
+    while (!waiting_.empty() && active_.size() < kMaxActive) {
+      active_.push_back(std::move(waiting_.front()));
+      waiting_.pop_front();
+      open(*active_.back());
+    }
+    moved = false;
+    bool may_gather = true;  // in order, since messages are told apart by their order alone
+    for (const std::unique_ptr<Chunk>& chunk : active_) {
+      moved = advance(*chunk, may_gather) || moved;
+      may_gather = may_gather && chunk->stage == Stage::gather;
+    }
+    close_finished();
   }
-  bool may_gather = true;  // in order, since messages are told apart by their order alone
-  for (const std::unique_ptr<Chunk>& chunk : active_) {
-    advance(*chunk, may_gather);
-    may_gather = may_gather && chunk->stage == Stage::gather;
-  }
+}
+
+void MpiReductions::close_finished() {
   while (!active_.empty() && active_.front()->stage == Stage::gather && active_.front()->requests.empty()) {
     Chunk& chunk = *active_.front();
     if (chunk.ticket != 0) last_finished_ = chunk.ticket;
@@ -103,18 +110,22 @@ void MpiReductions::progress() {
   }
 }
 
-void MpiReductions::advance(Chunk& chunk, bool may_gather) {
+// Whether the chunk got any further.
+bool MpiReductions::advance(Chunk& chunk, bool may_gather) {
+  bool moved = false;
   if (!chunk.requests.empty()) {
     int done = 0;
     SABER_MPI(MPI_Testall(narrow<int>(size_of(chunk.requests)), chunk.requests.data(), &done, MPI_STATUSES_IGNORE));
-    if (done == 0) return;
+    if (done == 0) return false;
     chunk.requests.clear();
+    moved = true;
   }
-  if (chunk.stage == Stage::gather) return;
+  if (chunk.stage == Stage::gather) return moved;
   if (!chunk.reduced) reduce(chunk);
-  if (!may_gather) return;
+  if (!may_gather) return moved;
   chunk.stage = Stage::gather;
   if (!chunk.whole && chunk.exchange != Exchange::reduce_scatter) open_gather(chunk);
+  return true;
 }
 
 std::byte* MpiReductions::piece(Chunk& chunk, int rank, std::int64_t elements) const {

@@ -26,7 +26,7 @@ enum class Exchange { all_reduce, reduce_scatter, all_gather };
 
 class MpiReductions {
  public:
-  // Collective. chunk_elements: of one message at most; as many of each other rank are in scratch memory at a time.
+  // Collective. chunk_elements: that one round of messages moves at most; scratch memory holds a few rounds.
   MpiReductions(int rank, int world_size, std::int64_t chunk_elements);
   ~MpiReductions();
   MpiReductions(const MpiReductions&) = delete;
@@ -36,7 +36,7 @@ class MpiReductions {
   // ones in the same order. The values belong to the exchange until it is finished. result: of a reduce-scatter that
   // leaves the values as they are, as long as a share.
   std::int64_t start(Exchange exchange, const at::Tensor& values, ReduceKind kind, const at::Tensor& result = {});
-  // Does what can be done without waiting, for all exchanges in flight.
+  // Does all that can be done without waiting, for all exchanges in flight.
   void progress();
   bool finished(std::int64_t ticket) const { return ticket <= last_finished_; }
   // Until that exchange, and hence all before it, are finished.
@@ -52,7 +52,8 @@ class MpiReductions {
   std::byte* piece(Chunk& chunk, int rank, std::int64_t elements) const;
   void send(Chunk& chunk, const std::byte* data, std::int64_t elements, int to, int tag);
   void receive(Chunk& chunk, std::byte* data, std::int64_t elements, int from, int tag);
-  void advance(Chunk& chunk, bool may_gather);
+  bool advance(Chunk& chunk, bool may_gather);
+  void close_finished();
 
   Communicator communicator_;
   int rank_, size_;

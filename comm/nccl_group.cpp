@@ -14,7 +14,6 @@
 #include "comm/torch_error.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "core/narrow.h"
 
 namespace saber {
 namespace {

@@ -37,7 +37,11 @@ c10::Device own_device(const MpiSession& session, const std::string& setting) {
     gpu = gpu_of(setting, cuda_in_build(), visible, session.rank());
     if (gpu) uuid = uuid_of_gpu(*gpu, place);
   });
-  if (!gpu) return c10::Device(c10::kCPU);
+  if (!gpu) {
+    if (session.is_root() && setting == "auto" && cuda_in_build())
+      spdlog::info("computes on the CPU: no rank sees a GPU");
+    return c10::Device(c10::kCPU);
+  }
   const std::vector<std::string> uuids = session.all_gather(uuid);
   std::vector<HeldGpu> held;
   for (std::size_t r = 0; r < uuids.size(); ++r) held.push_back({visible[r].host, uuids[r]});

@@ -54,7 +54,8 @@ ProcessGroupPtr make_process_group(const MpiSession& session, const CommSettings
 c10::Device carrier_of_rewards(const c10d::ProcessGroup& group, const CommSettings& settings) {
   const std::optional<at::Device> gpu = group.getBoundDeviceId();
   if (settings.reward_gather == "nccl" && !gpu) {
-    throw_bad_input("comm.reward_gather is nccl, but the ranks' group has no NCCL: wanted comm.backend nccl, too");
+    throw_bad_input("goes by way of a GPU's memory, but the run computes on the CPU", "comm.reward_gather: nccl",
+                    "set it to auto or mpi, or device to cuda");
   }
   return gpu && settings.reward_gather != "mpi" ? *gpu : at::Device(at::kCPU);
 }

@@ -201,19 +201,26 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
   std::unique_ptr<TinyLvlmScorer> scorer;
   std::unique_ptr<RunSelector> selector;
   const Features features(set, torch::kFloat32, device);
+  const std::filesystem::path checkpoint = agree_on_checkpoint(session, settings.run_folder);
   session.on_all([&] {
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
     scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
     SelectOptions options;
     options.shots = eval.shots;
     options.beam = eval.beam;
-    selector = std::make_unique<RunSelector>(settings, group, set, features, options);
+    selector = std::make_unique<RunSelector>(settings, checkpoint, group, set, features, options);
   });
 
   const std::int64_t world = session.world_size();
   const std::vector<std::int64_t> positions = positions_of_rank(session.rank(), world, size_of(rows));
   const std::vector<Selection> selections = selector->select(session, set, features, rows);
-  const std::vector<Shown> shown = shown_by_share(eval, set, head.group, rows, positions, selections);
+  std::vector<Shown> shown;
+  const auto choose = [&] { shown = shown_by_share(eval, set, head.group, rows, positions, selections); };
+  if (session.is_root()) spdlog::info("eval: SabER has chosen, now the baselines");
+  if (head.group == nullptr)
+    session.on_all(choose);
+  else
+    choose();  // the ranks meet on the way
   std::vector<Outcome> outcomes;
   session.on_all([&] { outcomes = evaluate_share(session, set, positions, shown, *scorer); });
   const std::int64_t most = size_of(positions_of_rank(0, world, size_of(rows))) * size_of(row_names());

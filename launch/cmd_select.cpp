@@ -106,11 +106,12 @@ int run_select(const MpiSession& session, const Settings& settings, const torch:
   const EmbeddingSet& queries = foreign ? *foreign : library;
   const std::vector<std::int64_t> rows = query_rows(select, queries, foreign.has_value());
   const Features features(library, torch::kFloat32, device), query_features(queries, torch::kFloat32, device);
+  const std::filesystem::path checkpoint = agree_on_checkpoint(session, settings.run_folder);
   std::unique_ptr<RunSelector> selector;
   session.on_all([&] {
     require_same_widths(library, queries, select.queries);
     if (rows.empty()) throw_bad_input("has no rows of split " + select.split, settings.embeddings + " /split");
-    selector = std::make_unique<RunSelector>(settings, group, library, features, select.all_options());
+    selector = std::make_unique<RunSelector>(settings, checkpoint, group, library, features, select.all_options());
   });
 
   const auto start = std::chrono::steady_clock::now();

@@ -71,6 +71,10 @@ std::string build_description() {
   return fmt::format("saber {}, LibTorch {}, g++ {}", SABER_VERSION, TORCH_VERSION, __VERSION__);
 }
 
+std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::filesystem::path& folder) {
+  return session.on_root([&] { return read_checkpoint(folder).folder.string(); });
+}
+
 TrainedModel load_trained_model(const std::filesystem::path& folder, const EmbeddingWidths& widths,
                                 const torch::Device& device) {
   const Checkpoint checkpoint = read_checkpoint(folder);

@@ -32,9 +32,12 @@ struct TrainedModel {
   std::filesystem::path folder;
 };
 
+// The step-… folder of a run folder's newest checkpoint, or the one that is named, the same on all ranks whatever a run
+// that still goes on saves meanwhile. Collective; throws bad_input on all ranks when there is none.
+std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::filesystem::path& run_or_step_folder);
+
 // The model of a run folder's newest checkpoint, or of one step-… folder, on `device`, in float32 and without
-// gradients. Throws
-// bad_input when there is none, or when it was built for embeddings of other widths. Not collective.
+// gradients. Throws bad_input when there is none, or when it was built for embeddings of other widths. Not collective.
 TrainedModel load_trained_model(const std::filesystem::path& run_or_step_folder, const EmbeddingWidths& widths,
                                 const torch::Device& device);
 

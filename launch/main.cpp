@@ -35,8 +35,14 @@ int dispatch(const MpiSession& session, const Settings& settings, const CommandL
   if (settings.comm.check_order) check_order_of_operations(session);
   if (line.command == "data") return run_data(session, settings, line.action);
   const torch::Device device = own_device(session, settings.device);
+  // The other commands exchange nothing that lies on a GPU.
+  const bool over_gpus = line.command == "train" ||
+                         (line.command != "lvlm" && line.command != "score" && settings.model.head == "sharded");
   ProcessGroupPtr group;
-  session.on_all([&] { group = make_process_group(session, settings.comm, device); });
+  session.on_all([&] {
+    travels_over_nccl(settings.comm.backend, device);  // throws where the two do not fit
+    group = over_gpus ? make_process_group(session, settings.comm, device) : make_process_group(session, {"mpi"});
+  });
   if (line.command == "lvlm") return run_lvlm(session, settings, device);
   if (line.command == "score") return run_score(session, settings, device);
   if (line.command == "train") return run_train(session, settings, device, *group);

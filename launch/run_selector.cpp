@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "core/narrow.h"
 
 namespace saber {
@@ -20,10 +21,10 @@ struct RunSelector::Choice {
   double log_probability = 0;
 };
 
-RunSelector::RunSelector(const Settings& settings, c10d::ProcessGroup& group, const EmbeddingSet& library,
-                         const Features& features, const SelectOptions& options)
+RunSelector::RunSelector(const Settings& settings, const std::filesystem::path& checkpoint, c10d::ProcessGroup& group,
+                         const EmbeddingSet& library, const Features& features, const SelectOptions& options)
     : group_(group),
-      trained_(load_trained_model(settings.run_folder, features.widths(), features.device())),
+      trained_(load_trained_model(checkpoint, features.widths(), features.device())),
       library_(library),
       head_(library_, features, head_options(settings, group)),
       shots_(options.shots),
@@ -63,6 +64,9 @@ std::vector<Selection> RunSelector::all_in_order(const std::vector<Choice>& mine
 
 std::vector<Selection> RunSelector::select(const MpiSession& session, const EmbeddingSet& queries,
                                            const Features& query_features, std::span<const std::int64_t> rows) {
+  const std::int64_t max_shots = trained_.model->settings().max_shots;
+  if (session.is_root() && shots_ > max_shots)
+    spdlog::warn("{} shots, but the model has positions for {}: later ones reuse the last", shots_, max_shots);
   std::vector<Selection> out;
   std::vector<Choice> mine;
   std::optional<Error> refusal;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <span>
 #include <vector>
 
@@ -14,17 +15,17 @@ namespace saber {
 
 class RunSelector {
  public:
-  // The model of settings.run_folder over `library`, of which this rank holds its share where model.head is sharded.
+  // The model of one checkpoint folder over `library`, of which this rank holds its share where model.head is sharded.
   // References must outlive the selector. Throws bad_input as Library, load_trained_model and Selector do. Not
   // collective.
-  RunSelector(const Settings& settings, c10d::ProcessGroup& group, const EmbeddingSet& library,
-              const Features& features, const SelectOptions& options);
+  RunSelector(const Settings& settings, const std::filesystem::path& checkpoint, c10d::ProcessGroup& group,
+              const EmbeddingSet& library, const Features& features, const SelectOptions& options);
 
   const TrainedModel& trained() const { return trained_; }
 
   // The selections of all rows, in order, on every rank. Where every rank holds the library, blocks of queries go round
   // the ranks; where it is sharded, all ranks work on each block. Collective. When some query has no selection, all
-  // ranks throw the bad_input of the first such query, and one reports it.
+  // ranks throw the bad_input of one such query, and one reports it.
   std::vector<Selection> select(const MpiSession& session, const EmbeddingSet& queries, const Features& query_features,
                                 std::span<const std::int64_t> rows);
 

@@ -1,5 +1,5 @@
-// All parameters of a model in one buffer and all gradients in another, so that clipping and update are one operation
-// each and slices of the gradients can travel in place (gradient_reduction.h).
+// All parameters of a model in one buffer and all gradients in another, so that parts of both are
+// updated at once and slices of the gradients can travel in place (gradient_reduction.h).
 #pragma once
 
 #include <torch/torch.h>

@@ -62,7 +62,7 @@ GradientReduction::~GradientReduction() {
 
 void GradientReduction::begin() {
   for (Bucket& bucket : buckets_) bucket.missing = bucket.size;
-  next_ = 0;
+  next_ = oldest_ = 0;
   active_ = true;
 }
 
@@ -71,6 +71,8 @@ void GradientReduction::arrived(std::size_t parameter) {
   if (!active_) return;
   --buckets_[bucket_of_[parameter]].missing;
   send_ready(/*all=*/false);
+  // To ask is what lets messages go on.
+  while (oldest_ < next_ && buckets_[oldest_].work->isCompleted()) ++oldest_;
 }
 
 // In the order of the buckets, whatever the order of the gradients: all ranks must send alike.

@@ -27,7 +27,7 @@ class GradientReduction {
   GradientReduction& operator=(const GradientReduction&) = delete;
 
   // The next backward is the last of this step. Collective, as is finish(); between the two all ranks make the same
-  // other collectives in the same order.
+  // other collectives in the same order, relative to the buckets, too.
   void begin();
   // Afterwards gradients and loss hold the sums; zero what no backward has touched since they were dropped. Returns the
   // sum of the gradients' squares, taken bucket by bucket while later ones are still on their way.
@@ -53,6 +53,7 @@ class GradientReduction {
   std::vector<Bucket> buckets_;
   std::vector<std::size_t> bucket_of_;  // of each parameter
   std::size_t next_ = 0;                // to be sent
+  std::size_t oldest_ = 0;              // on its way
   std::int64_t num_overlapped_ = 0;
   bool active_ = false;
   // Autograd's nodes that add to the gradients, and our hooks in them.

@@ -30,12 +30,10 @@ class Baselines {
   // iq2iq                 largest mean cosine of pictures and questions
   // task_filtered_*       the same three among the library rows of the query's task
   // label_probe           rows of the query's task, those with the answer that the probe predicts first, then those
-  // with
-  //                       its second choice, and so on; within an answer by i2i
+  //                       with its second choice, and so on; within an answer by i2i
   // label_probe_train     the same, where the probe also learns from the answers of the train queries
   // oracle                rows of the query's task that hold its right answer, then others, each by i2i; it looks at
-  // the
-  //                       answer, so it is no method but a mark
+  //                       the answer, so it is no method but a mark
   static const std::vector<std::string>& names();
 
   // Library rows in reading order, at most `shots` of them, for each query. The same for any number of shares, but that

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "core/error.h"
-#include "core/log.h"
 #include "core/narrow.h"
 #include "trainer/search/top_items.h"
 
@@ -56,10 +55,6 @@ Selector::Selector(SaberModel model, const LibraryHead& head, const SelectOption
 std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Features& query_features,
                                         std::span<const std::int64_t> rows) {
   const torch::NoGradGuard no_grad;
-  if (rank() == 0 && options_.shots > model_->settings().max_shots) {
-    spdlog::warn("{} shots, but the model has positions for {}: later ones reuse the last", options_.shots,
-                 model_->settings().max_shots);
-  }
   std::vector<Selection> out;
   const std::size_t at_once = index_of(kBlock * world_size());
   for (std::size_t begin = 0; begin < rows.size(); begin += at_once) {

@@ -82,8 +82,8 @@ inline void expect_equal_scores(const torch::Device& device) {
   for (std::size_t i = 0; i < wanted.size(); ++i) ASSERT_NEAR(found[i], wanted[i], 1e-4);
 }
 
-inline void expect_equal_selections(const torch::Device& device) {
-  World here({"listwise 1 epochs"}, torch::kFloat32), there({"listwise 1 epochs"}, torch::kFloat32, false, device);
+inline void expect_equal_selections(const torch::Device& device, bool sharded) {
+  World here({"listwise 1 epochs"}, torch::kFloat32), there({"listwise 1 epochs"}, torch::kFloat32, sharded, device);
   SelectOptions options;
   options.shots = 3;
   options.beam = 2;
@@ -92,7 +92,7 @@ inline void expect_equal_selections(const torch::Device& device) {
   const std::vector<std::int64_t> rows = here.set.rows_of(Split::train);
   const auto select = [&](World& world) {
     const Library library(world.set);
-    const LibraryHead head(library, world.features, {});
+    const LibraryHead head(library, world.features, world.head);
     return Selector(world.model(), head, options).select(world.set, world.features, rows);
   };
   const auto wanted = select(here), found = select(there);

@@ -65,7 +65,8 @@ TEST_F(Gpu, Scores) {
 }
 
 TEST_F(Gpu, Selects) {
-  test::expect_equal_selections(device_);
+  test::expect_equal_selections(device_, /*sharded=*/false);
+  test::expect_equal_selections(device_, /*sharded=*/true);
 }
 
 TEST_F(Gpu, TrainsTheTinyLvlm) {

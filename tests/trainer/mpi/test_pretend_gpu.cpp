@@ -51,7 +51,11 @@ TEST_F(PretendGpu, Scores) {
 }
 
 TEST_F(PretendGpu, Selects) {
-  test::expect_equal_selections(pretend_gpu());
+  test::expect_equal_selections(pretend_gpu(), /*sharded=*/false);
+}
+
+TEST_F(PretendGpu, SelectsFromAShardedLibrary) {
+  test::expect_equal_selections(pretend_gpu(), /*sharded=*/true);
 }
 
 TEST_F(PretendGpu, TrainsTheTinyLvlm) {
