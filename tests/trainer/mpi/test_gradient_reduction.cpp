@@ -81,6 +81,7 @@ TEST_F(Reduction, ARankWithoutSamplesTakesPart) {
   Layers model;
   FlatParameters parameters(model);
   GradientReduction reduction(parameters, *group_, 300);
+  parameters.gradients().fill_(7);  // of an earlier step
   parameters.drop_gradients();
   reduction.begin();
   if (mpi_world().rank() > 0) model.loss(mine_).backward();
