@@ -197,9 +197,7 @@ WorkPtr OwnMpiBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& inpu
   check_tensor(output, "reduce_scatter");
   check_like(input, output, output.numel() * size_, "reduce_scatter");
   check_reduction(output, options.reduceOp, "reduce_scatter");
-  const bool in_place = bytes_of(output) == bytes_of(input) + rank_ * output.numel() * output.element_size();
-  return start(begin("reduce-scatter", output), Exchange::reduce_scatter, input, options.reduceOp,
-               in_place ? at::Tensor() : output);
+  return start(begin("reduce-scatter", output), Exchange::reduce_scatter, input, options.reduceOp, output);
 }
 
 // Rows of dimension 0: input_rows[r] of them go to rank r, output_rows[r] come from it; both in rank order.

@@ -33,8 +33,8 @@ class MpiReductions {
   MpiReductions& operator=(const MpiReductions&) = delete;
 
   // Starts the exchange of `values` (contiguous, on the CPU) in place; returns its ticket. Ranks must start the same
-  // ones in the same order. The values belong to the exchange until it is finished. result: of a reduce-scatter that
-  // leaves the values as they are, as long as a share.
+  // ones in the same order. The values belong to the exchange until it is finished. result: of a reduce-scatter, as
+  // long as a share; the values stay as they are, unless it is the own share itself.
   std::int64_t start(Exchange exchange, const at::Tensor& values, ReduceKind kind, const at::Tensor& result = {});
   // Does all that can be done without waiting, for all exchanges in flight.
   void progress();

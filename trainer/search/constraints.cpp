@@ -63,8 +63,7 @@ torch::Tensor Constraints::unusable_at_first(const EmbeddingSet& queries, std::s
 }
 
 void Constraints::add_chosen(torch::Tensor& unusable, const torch::Tensor& chosen) const {
-  const torch::Tensor row = chosen.ge(shard_.begin).logical_and_(chosen.lt(shard_.end)).nonzero().flatten();
-  unusable.index_put_({row, chosen.index_select(0, row) - shard_.begin}, torch::ones({}, torch::kBool));
+  exclude_chosen(unusable, chosen, shard_);
   for (const torch::Tensor& kind : kinds_) {
     const torch::Tensor own = kind.narrow(0, shard_.begin, shard_.size());
     unusable.logical_or_(own.unsqueeze(0) == kind.index_select(0, chosen).unsqueeze(1));

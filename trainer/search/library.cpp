@@ -42,6 +42,7 @@ torch::Tensor Library::own_pictures(const EmbeddingSet& queries, std::span<const
   torch::Tensor out = torch::zeros({static_cast<std::int64_t>(rows.size()), items.size()}, torch::kBool);
   auto unusable = out.accessor<bool, 2>();
   for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] < 0) continue;
     for (const std::int64_t item : same_picture(queries, rows[i])) {
       if (item >= items.begin && item < items.end) unusable[static_cast<std::int64_t>(i)][item - items.begin] = true;
     }

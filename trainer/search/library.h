@@ -30,6 +30,7 @@ class Library {
   // Items that show the picture of `row` of `queries` (which may be another set), by image_uri or pixels.
   std::span<const std::int64_t> same_picture(const EmbeddingSet& queries, std::int64_t row) const;
   // The same for many queries and a slice of the items: bool [rows, items], true where the item must not be chosen.
+  // A row of -1 is no query and may choose anything.
   torch::Tensor own_pictures(const EmbeddingSet& queries, std::span<const std::int64_t> rows, Slice items) const;
 
  private:

@@ -128,6 +128,11 @@ RowLogProbability LibraryHead::log_softmax_and_kl(const torch::Tensor& z, const 
   return shard_log_softmax({group(), shard_, max_logit_bytes()}, z, keys, rows, reference_z, reference_keys);
 }
 
+void exclude_chosen(torch::Tensor& unusable, const torch::Tensor& chosen, Slice items) {
+  const torch::Tensor row = chosen.ge(items.begin).logical_and_(chosen.lt(items.end)).nonzero().flatten();
+  unusable.index_put_({row, chosen.index_select(0, row) - items.begin}, torch::ones({}, unusable.options()));
+}
+
 torch::Tensor padded_rows(const std::vector<std::vector<std::int64_t>>& rows) {
   std::int64_t longest = 0;
   for (const auto& row : rows) longest = std::max(longest, size_of(row));

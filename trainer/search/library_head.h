@@ -62,6 +62,9 @@ class LibraryHead {
 torch::Tensor exchange_rows(c10d::ProcessGroup& group, const torch::Tensor& mine, std::vector<std::int64_t> from_me,
                             std::vector<std::int64_t> to_me);
 
+// Row i of `unusable`, bool [n, items], may not choose chosen[i] (int64 [n]) any more, where that is one of `items`.
+void exclude_chosen(torch::Tensor& unusable, const torch::Tensor& chosen, Slice items);
+
 // int64 [rows, longest], each row's items, padded with -1.
 torch::Tensor padded_rows(const std::vector<std::vector<std::int64_t>>& rows);
 

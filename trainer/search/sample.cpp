@@ -26,20 +26,6 @@ std::vector<Draw> served_draws(const LibraryHead& head, const std::vector<Draw>&
   return draws;
 }
 
-// bool [draws, items of the shard]: the query's own picture.
-torch::Tensor own_pictures(const LibraryHead& head, const std::vector<Draw>& draws) {
-  const Slice shard = head.shard();
-  torch::Tensor out = torch::zeros({size_of(draws), shard.size()}, torch::kBool);
-  for (std::int64_t i = 0; i < size_of(draws); ++i) {
-    const std::int64_t row = draws[index_of(i)].query_row;
-    if (row < 0) continue;
-    for (const std::int64_t item : head.library().same_picture(head.library().set(), row)) {
-      if (item >= shard.begin && item < shard.end) out[i][item - shard.begin] = true;
-    }
-  }
-  return out;
-}
-
 // Gumbel noise of one position over items [begin, end), float64 [draws, items]. On the CPU: the same bits everywhere.
 torch::Tensor gumbel_noise(const Library& library, const std::vector<Draw>& draws, const DrawSettings& settings,
                            std::int64_t position, Slice items) {
@@ -99,16 +85,16 @@ torch::Tensor sample_sequences(SaberModel& model, const LibraryHead& head, const
   const std::int64_t begin = head.sharded() ? head.group()->getRank() * longest : 0;
   const std::vector<Draw> served = served_draws(head, draws, longest);
   const torch::Device device = keys.device();
-  torch::Tensor unusable = own_pictures(head, served).to(device);
+  std::vector<std::int64_t> served_rows;
+  for (const Draw& draw : served) served_rows.push_back(draw.query_row);
+  torch::Tensor unusable = head.library().own_pictures(head.library().set(), served_rows, head.shard()).to(device);
   torch::Tensor shots = torch::empty({mine, 0, keys.size(1)}, keys.options());
   const QueryState queries = model->read(features.queries(rows)).select(rows_tensor(place).to(device));
   std::vector<torch::Tensor> items;
   for (std::int64_t position = 0; position < settings.shots; ++position) {
     const torch::Tensor z = gather_rows(head.group(), model->choose(queries, shots).select(1, position), longest, 0);
     const torch::Tensor chosen = best_items(head, z, keys, unusable, served, settings, position);
-    const torch::Tensor inside = (chosen >= head.shard().begin).logical_and_(chosen < head.shard().end);
-    const torch::Tensor row = inside.nonzero().flatten();
-    unusable.index_put_({row, chosen.index_select(0, row) - head.shard().begin}, torch::ones({}, unusable.options()));
+    exclude_chosen(unusable, chosen, head.shard());
     items.push_back(chosen.narrow(0, begin, mine).cpu());
     shots = torch::cat({shots, head.items(model, items.back(), keys).unsqueeze(1)}, 1);
   }
