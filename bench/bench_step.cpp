@@ -104,6 +104,7 @@ int main(int argc, char** argv) {
   try {
     at::set_num_threads(session.num_threads());
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);  // as `saber train` does
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
     saber::run(session, saber::read_options(argc, argv));
   } catch (const saber::Error& error) {  // the options, before anything collective: all ranks alike
     if (session.is_root()) fmt::print(stderr, "bench_step: {}\n", error.what());

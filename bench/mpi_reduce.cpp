@@ -24,7 +24,7 @@ void require_sum(const at::Tensor& values, int world_size) {
 
 void measure(const MpiSession& session, c10d::ProcessGroup& group, std::int64_t bytes) {
   const std::int64_t repeats = std::max<std::int64_t>(1, (4 << 20) / bytes);
-  at::Tensor values = at::ones({bytes / 4}), other = at::empty_like(values);
+  at::Tensor values = zeros_to_sum(group, bytes / 4, at::kFloat), other = at::empty_like(values);
   const auto ours = [&] { all_reduce_sum(group, values); };
   const auto plain = [&] {
     SABER_MPI(MPI_Allreduce(MPI_IN_PLACE, values.data_ptr<float>(), narrow<int>(values.numel()), MPI_FLOAT, MPI_SUM,

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "comm/agreed_error.h"
 #include "comm/mpi_reductions.h"
+#include "core/log.h"
 #include "core/narrow.h"
 
 namespace saber {
@@ -124,6 +126,7 @@ class OwnMpiBackend : public MpiBackend {
  public:
   OwnMpiBackend(const MpiSession& session, std::int64_t chunk_elements)
       : MpiBackend(session.rank(), session.world_size()),
+        session_(session),
         operations_(session.operations()),
         chunk_(chunk_elements),
         reductions_(std::make_shared<MpiReductions>(rank_, size_, chunk_elements)) {
@@ -141,6 +144,7 @@ class OwnMpiBackend : public MpiBackend {
                         std::vector<std::int64_t>& input_rows, const c10d::AllToAllOptions& options) override;
   WorkPtr barrier(const c10d::BarrierOptions& options) override;
   void all_gather_words(const std::byte* mine, std::byte* all, std::int64_t words) override;
+  at::Tensor shared_zeros(std::int64_t elements, at::ScalarType type) override;
 
  private:
   Operation begin(const char* kind, const at::Tensor& tensor) {
@@ -157,6 +161,7 @@ class OwnMpiBackend : public MpiBackend {
     return c10::make_intrusive<PendingWork>(rank_, std::move(held), reductions_, ticket, operations_, operation);
   }
 
+  const MpiSession& session_;
   Operations& operations_;
   Communicator communicator_;
   std::int64_t chunk_;
@@ -236,6 +241,22 @@ void OwnMpiBackend::all_gather_words(const std::byte* mine, std::byte* all, std:
   const Operations::Wait wait(operations_, operations_.begin("all-gather", words * 8, "Word"));
   const int count = narrow<int>(words);
   SABER_MPI(MPI_Allgather(mine, count, MPI_UINT64_T, all, count, MPI_UINT64_T, communicator_.get()));
+}
+
+at::Tensor OwnMpiBackend::shared_zeros(std::int64_t elements, at::ScalarType type) {
+  const bool together = size_ > 1 && session_.num_local_ranks() == size_ && elements > 0;
+  if (!together) return at::zeros({elements}, type);
+  try {
+    const auto bytes = elements * static_cast<std::int64_t>(c10::elementSize(type));
+    const auto memory = std::make_shared<HostMemory>(session_, bytes);
+    reductions_->use(memory);
+    return at::from_blob(
+        memory->block(narrow<int>(rank_)), {elements}, [memory](void*) {}, type);
+  } catch (const AgreedError& error) {
+    if (session_.is_root())
+      spdlog::warn("sums go in messages, which takes longer, since the ranks can share no memory: {}", error.what());
+    return at::zeros({elements}, type);
+  }
 }
 
 }  // namespace

@@ -21,6 +21,10 @@ class MpiBackend : public c10d::Backend {
  public:
   // Every rank's words of 8 bytes, in rank order, without a tensor in between. Blocks.
   virtual void all_gather_words(const std::byte* mine, std::byte* all, std::int64_t words) = 0;
+  // Collective. Zeros [elements], alike on all ranks, whose all-reduces (of any part, the same on all ranks) need no
+  // messages where the ranks share a host: they lie in memory that all of them see. Elsewhere, and with a warning where
+  // the host has too little of it, they are ordinary memory.
+  virtual at::Tensor shared_zeros(std::int64_t elements, at::ScalarType type) = 0;
 
  protected:
   using Backend::Backend;

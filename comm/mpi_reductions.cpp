@@ -1,6 +1,7 @@
 #include "comm/mpi_reductions.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "core/narrow.h"
@@ -11,6 +12,7 @@ namespace {
 constexpr std::size_t kMaxActive = 4;                         // chunks, bounds the scratch memory
 constexpr std::int64_t kWholeBytes = std::int64_t{64} << 10;  // up to here each rank sends everything to every rank
 constexpr int kReduceTag = 1, kGatherTag = 2;
+constexpr std::int64_t kBlockBytes = std::int64_t{128} << 10;  // of a sum in memory: results are copied from the cache
 
 }  // namespace
 
@@ -21,7 +23,8 @@ void combine(at::Tensor& total, const at::Tensor& piece, ReduceKind kind) {
 }
 
 // A range of every share. Every rank sends each other rank that one's part of the values, combines what arrives for its
-// own, and sends the result to all. Few values are sent whole instead, which saves the second round.
+// own, and sends the result to all. Few values are sent whole instead, which saves the second round. In memory of the
+// host one chunk is everything: each rank reads the others' values of its share and writes the sums to all.
 struct MpiReductions::Chunk {
   Exchange exchange = Exchange::all_reduce;
   at::Tensor values, result;  // 1-D
@@ -34,6 +37,8 @@ struct MpiReductions::Chunk {
   bool reduced = false;
   std::vector<std::byte> pieces;  // of the other ranks, for the own part
   std::vector<MPI_Request> requests;
+  std::shared_ptr<HostMemory> memory;  // where the values lie; null: they travel
+  std::int64_t turn = 0;               // of the memory
 
   struct Part {
     std::int64_t begin = 0, size = 0;
@@ -61,8 +66,9 @@ std::int64_t MpiReductions::start(Exchange exchange, const at::Tensor& values, R
   const std::int64_t ticket = ++last_started_;
   const at::Tensor flat = values.view({-1});
   const std::int64_t share = ceil_div(flat.numel(), std::int64_t{size_});
+  const std::shared_ptr<HostMemory> memory = memory_of(exchange, values);
   const bool whole = exchange == Exchange::all_reduce && flat.numel() * flat.element_size() * size_ <= kWholeBytes;
-  const std::int64_t most = std::max<std::int64_t>(1, whole || size_ == 1 ? share : chunk_elements_ / size_);
+  const std::int64_t most = std::max<std::int64_t>(1, whole || memory || size_ == 1 ? share : chunk_elements_ / size_);
   for (std::int64_t first = 0; first == 0 || first < share; first += most) {
     auto chunk = std::make_unique<Chunk>();
     chunk->exchange = exchange;
@@ -72,7 +78,8 @@ std::int64_t MpiReductions::start(Exchange exchange, const at::Tensor& values, R
     chunk->share = share;
     chunk->first = first;
     chunk->most = most;
-    chunk->whole = whole;
+    chunk->whole = whole && !memory;
+    chunk->memory = memory;
     chunk->ticket = first + most >= share ? ticket : 0;
     waiting_.push_back(std::move(chunk));
   }
@@ -81,7 +88,19 @@ std::int64_t MpiReductions::start(Exchange exchange, const at::Tensor& values, R
 }
 
 void MpiReductions::finish(std::int64_t ticket) {
-  while (!finished(ticket)) progress();
+  while (!finished(ticket)) {
+    progress();
+    if (!active_.empty() && active_.front()->memory) std::this_thread::yield();  // as MPI does where cores are few
+  }
+}
+
+std::shared_ptr<HostMemory> MpiReductions::memory_of(Exchange exchange, const at::Tensor& values) {
+  std::erase_if(memories_, [](const auto& memory) { return memory.expired(); });
+  for (const std::weak_ptr<HostMemory>& candidate : memories_) {
+    std::shared_ptr<HostMemory> memory = candidate.lock();
+    if (memory->holds(values.data_ptr()) && exchange == Exchange::all_reduce) return memory;
+  }
+  return nullptr;
 }
 
 void MpiReductions::progress() {
@@ -104,6 +123,7 @@ void MpiReductions::progress() {
 void MpiReductions::close_finished() {
   while (!active_.empty() && active_.front()->stage == Stage::gather && active_.front()->requests.empty()) {
     Chunk& chunk = *active_.front();
+    if (chunk.memory && !chunk.memory->all_finished(chunk.turn)) return;
     if (chunk.ticket != 0) last_finished_ = chunk.ticket;
     if (!chunk.pieces.empty()) spare_.push_back(std::move(chunk.pieces));
     active_.pop_front();
@@ -113,6 +133,12 @@ void MpiReductions::close_finished() {
 // Whether the chunk got any further.
 bool MpiReductions::advance(Chunk& chunk, bool may_gather) {
   bool moved = false;
+  if (chunk.memory) {
+    if (chunk.stage == Stage::gather || !chunk.memory->may_begin(chunk.turn)) return false;
+    sum_in_memory(chunk);
+    chunk.stage = Stage::gather;
+    return true;
+  }
   if (!chunk.requests.empty()) {
     int done = 0;
     SABER_MPI(MPI_Testall(narrow<int>(size_of(chunk.requests)), chunk.requests.data(), &done, MPI_STATUSES_IGNORE));
@@ -143,7 +169,27 @@ void MpiReductions::receive(Chunk& chunk, std::byte* data, std::int64_t elements
                       &chunk.requests.emplace_back()));
 }
 
+// (value of rank 0 + value of rank 1) + ...
+void MpiReductions::sum_in_memory(Chunk& chunk) {
+  const auto [begin, size] = chunk.part_of(rank_);
+  const std::int64_t most = kBlockBytes / chunk.values.element_size();
+  for (std::int64_t first = begin; first < begin + size; first += most) {
+    const auto of_rank = [&](int rank) {
+      return at::from_blob(chunk.memory->counterpart(chunk.bytes_at(first), rank),
+                           {std::min(most, begin + size - first)}, chunk.values.options());
+    };
+    at::Tensor total = of_rank(0);
+    for (int r = 1; r < size_; ++r) combine(total, of_rank(r), chunk.kind);
+    for (int r = 1; r < size_; ++r) of_rank(r).copy_(total);
+  }
+  chunk.memory->finish(chunk.turn);
+}
+
 void MpiReductions::open(Chunk& chunk) {
+  if (chunk.memory) {
+    chunk.turn = chunk.memory->offer();
+    return;
+  }
   chunk.reduced = chunk.exchange == Exchange::all_gather;
   if (chunk.reduced) return;
   if (!spare_.empty()) {

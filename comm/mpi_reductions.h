@@ -1,6 +1,7 @@
 // Sums over the ranks, and their parts, that go on while this rank computes. Each element's values are combined in rank
 // order, so that the bits depend on the world size alone. Progress is made inside the calls of this class only: no
-// thread competes with the computation for a core.
+// thread competes with the computation for a core. Values travel in messages; those that lie in memory of the host
+// which all ranks see are summed there.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <vector>
 
+#include "comm/host_memory.h"
 #include "comm/mpi_communicator.h"
 
 namespace saber {
@@ -38,6 +40,8 @@ class MpiReductions {
   std::int64_t start(Exchange exchange, const at::Tensor& values, ReduceKind kind, const at::Tensor& result = {});
   // Does all that can be done without waiting, for all exchanges in flight.
   void progress();
+  // From now on an all-reduce of values in `memory` takes place there; all ranks then give the same part of it.
+  void use(const std::shared_ptr<HostMemory>& memory) { memories_.push_back(memory); }
   bool finished(std::int64_t ticket) const { return ticket <= last_finished_; }
   // Until that exchange, and hence all before it, are finished.
   void finish(std::int64_t ticket);
@@ -46,6 +50,8 @@ class MpiReductions {
   struct Chunk;
   enum class Stage { reduce, gather };
 
+  std::shared_ptr<HostMemory> memory_of(Exchange exchange, const at::Tensor& values);
+  void sum_in_memory(Chunk& chunk);
   void open(Chunk& chunk);
   void reduce(Chunk& chunk);
   void open_gather(Chunk& chunk);
@@ -60,6 +66,7 @@ class MpiReductions {
   std::int64_t chunk_elements_;
   std::int64_t last_started_ = 0, last_finished_ = 0;
   std::deque<std::unique_ptr<Chunk>> active_, waiting_;
+  std::vector<std::weak_ptr<HostMemory>> memories_;
   std::vector<std::vector<std::byte>> spare_;  // scratch, kept: fresh pages cost more than the copies
 };
 

@@ -64,6 +64,12 @@ void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor) {
   start_all_reduce_sum(group, tensor)->wait();
 }
 
+at::Tensor zeros_to_sum(c10d::ProcessGroup& group, std::int64_t elements, const at::TensorOptions& options) {
+  auto* const mpi = dynamic_cast<MpiBackend*>(group.getBackend(options.device().type()).get());
+  if (mpi == nullptr) return at::zeros({elements}, options);
+  return mpi->shared_zeros(elements, c10::typeMetaToScalarType(options.dtype()));
+}
+
 void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor) {
   std::vector<at::Tensor> tensors{tensor};
   group.broadcast(tensors)->wait();

@@ -44,6 +44,10 @@ c10::Device carrier_of_rewards(const c10d::ProcessGroup& group, const CommSettin
 // size. Blocks.
 void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor);
 
+// Collective. Zeros [elements] on `options`' device, in the memory in which the group sums fastest: on the CPU, memory
+// that the ranks of one host share. All ranks then sum the same part of it at a time.
+at::Tensor zeros_to_sum(c10d::ProcessGroup& group, std::int64_t elements, const at::TensorOptions& options);
+
 // Copies rank 0's values of `tensor` (contiguous) to all ranks. Blocks.
 void broadcast_from_root(c10d::ProcessGroup& group, at::Tensor& tensor);
 

@@ -79,7 +79,8 @@ int run(const MpiSession& session, int argc, char** argv) {
   const int threads = settings.num_threads > 0 ? static_cast<int>(settings.num_threads) : session.num_threads();
   at::set_num_threads(threads);
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
-  at::globalContext().setAllowTF32CuBLAS(false);  // float32 is float32 on a GPU, too
+  at::globalContext().setDeterministicFillUninitializedMemory(false);  // looks for bugs, for 3 % of a step
+  at::globalContext().setAllowTF32CuBLAS(false);                       // float32 is float32 on a GPU, too
   at::globalContext().setAllowTF32CuDNN(false);
   return dispatch(session, settings, line);
 }

@@ -33,7 +33,7 @@ void require_finite(const StepReport& report) {
 
 Trainer::Trainer(SaberModel model, std::vector<Stage> stages, c10d::ProcessGroup& group, StepOptions options)
     : model_(std::move(model)),
-      parameters_(*model_),
+      parameters_(*model_, &group),
       optimiser_(parameters_),
       stages_(std::move(stages)),
       group_(group),

@@ -3,9 +3,9 @@
 //
 //     stuck_rank OPERATION FAULT RANK STEPS [--check-order] [--patient]
 //
-// OPERATION: all-reduce, overlapped, all-gather, broadcast, save. FAULT: none, stop, kill, delay, nap (and then go on),
-// diverge, skip, slow.
-// RANK: whose fault; STEPS: healthy steps before it.
+// OPERATION: all-reduce, overlapped (a sum in memory that the ranks share, then one in messages), all-gather,
+// broadcast, save. FAULT: none, stop, kill, delay, nap (and then go on), diverge, skip, slow. RANK: whose fault; STEPS:
+// healthy steps before it.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/types.h>
@@ -28,7 +28,7 @@ namespace {
 constexpr double kDeadline = 4;
 const auto kLong = std::chrono::seconds(300);
 
-void operate(const MpiSession& session, c10d::ProcessGroup& group, const std::string& operation) {
+void operate(const MpiSession& session, c10d::ProcessGroup& group, const std::string& operation, at::Tensor& shared) {
   at::Tensor tensor = at::ones({10'000});
   if (operation == "all-reduce") return all_reduce_sum(group, tensor);
   if (operation == "broadcast") return broadcast_from_root(group, tensor);
@@ -37,8 +37,7 @@ void operate(const MpiSession& session, c10d::ProcessGroup& group, const std::st
   } else if (operation == "save") {
     session.on_root([] { return std::string("saved"); }, "checkpoint save");
   } else {
-    at::Tensor second = at::ones({10'000});
-    const auto works = {start_all_reduce_sum(group, tensor), start_all_reduce_sum(group, second)};
+    const auto works = {start_all_reduce_sum(group, shared), start_all_reduce_sum(group, tensor)};
     for (const auto& work : works) work->wait();
   }
 }
@@ -62,9 +61,10 @@ int run(const MpiSession& session, const std::vector<std::string>& arguments) {
   const Watchdog watchdog(session, {30, kDeadline, given("--patient")});
   if (given("--check-order")) check_order_of_operations(session);
   const ProcessGroupPtr group = make_process_group(session, {});
+  at::Tensor shared = zeros_to_sum(*group, 10'000, at::kFloat);
   const auto start = std::chrono::steady_clock::now();
   for (int step = 0; step < steps; ++step) {
-    operate(session, *group, operation);
+    operate(session, *group, operation, shared);
     session.operations().settle();
     if (fault == "slow" && session.rank() == rank) std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
@@ -73,7 +73,7 @@ int run(const MpiSession& session, const std::vector<std::string>& arguments) {
                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (fault == "none" || fault == "slow") return 0;
   if (session.rank() == rank) fail(session, *group, fault);
-  operate(session, *group, operation);
+  operate(session, *group, operation, shared);
   session.barrier();
   if (session.is_root()) spdlog::info("went on after rank {}'s fault", rank);
   return 0;

@@ -2,13 +2,14 @@
 
 namespace saber {
 
-FlatParameters::FlatParameters(torch::nn::Module& model) {
+FlatParameters::FlatParameters(torch::nn::Module& model, c10d::ProcessGroup* group) {
   const torch::NoGradGuard no_grad;
   std::int64_t total = 0;
   for (const torch::Tensor& p : model.parameters()) total += p.numel();
   const torch::TensorOptions options = model.parameters().front().options().requires_grad(false);
   values_ = torch::empty({total}, options);
-  gradients_and_loss_ = torch::zeros({total + 1}, options);
+  gradients_and_loss_ =
+      group != nullptr ? zeros_to_sum(*group, total + 1, options) : torch::zeros({total + 1}, options);
   std::int64_t offset = 0;
   for (auto& item : model.named_parameters()) {
     torch::Tensor& p = item.value();

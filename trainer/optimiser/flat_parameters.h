@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/process_group.h"
 #include "trainer/checkpoint/safetensors.h"
 
 namespace saber {
@@ -14,7 +15,8 @@ namespace saber {
 class FlatParameters {
  public:
   // Moves the model's parameters into the buffer (order: named_parameters()); the model keeps using them as views.
-  explicit FlatParameters(torch::nn::Module& model);
+  // group: that will sum the gradients, if any; collective then.
+  explicit FlatParameters(torch::nn::Module& model, c10d::ProcessGroup* group = nullptr);
 
   torch::Tensor& values() { return values_; }
   // [number of parameters + 1]: the last element carries the loss along.
