@@ -80,11 +80,7 @@ std::pair<torch::Tensor, torch::Tensor> normaliser(c10d::ProcessGroup* group, Ch
 class SoftmaxBackward : public torch::autograd::Node {
  public:
   SoftmaxBackward(const ShardOfSoftmax& shard, std::int64_t own_rows, std::int64_t longest, c10::DeviceType device)
-      : shard_(shard),
-        own_rows_(own_rows),
-        longest_(longest),
-        device_(device),
-        bf16_(at::autocast::is_autocast_enabled(device)) {}
+      : shard_(shard), own_rows_(own_rows), longest_(longest), device_(device), bf16_(Bf16Products::active(device)) {}
 
   // log-probability and KL of all rows; what backward needs stays.
   std::pair<torch::Tensor, torch::Tensor> forward(ChunkedLogits logits, std::optional<ChunkedLogits> reference) {
