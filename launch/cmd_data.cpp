@@ -4,8 +4,10 @@
 #include <filesystem>
 
 #include "core/atomic_file.h"
+#include "core/error.h"
 #include "core/log.h"
 #include "data/demo/emoji_vqa.h"
+#include "data/demo/scenes.h"
 #include "data/embedding_set.h"
 #include "launch/commands.h"
 #include "trainer/lvlm/tiny_lvlm.h"
@@ -16,7 +18,14 @@ namespace {
 void build_demo(const Settings& settings) {
   const std::filesystem::path folder = settings.demo.folder;
   TinyLvlm lvlm{nullptr};  // first of all: nothing is written when it cannot be read
-  if (!settings.demo.scenes_only) lvlm = load_tiny_lvlm(settings.lvlm_weights);
+  if (!settings.demo.scenes_only) {
+    lvlm = load_tiny_lvlm(settings.lvlm_weights);
+    if (lvlm->picture_height() != demo::kSceneSize || lvlm->picture_width() != demo::kSceneSize) {
+      throw_bad_input(fmt::format("wants pictures of {}x{} pixels, the demo has {}x{}", lvlm->picture_height(),
+                                  lvlm->picture_width(), demo::kSceneSize, demo::kSceneSize),
+                      settings.lvlm_weights);
+    }
+  }
   demo::EmojiVqa built = demo::build_emoji_vqa(settings.demo);
   create_folders(folder);
   write_scene_set(folder / "lvlm.h5", built.scenes);

@@ -2,6 +2,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "data/own_scenes.h"
 #include "launch/commands.h"
 #include "trainer/lvlm/lvlm_training.h"
 
@@ -11,7 +12,7 @@ int run_lvlm(const MpiSession& session, const Settings& settings, const torch::D
   session.on_root([&]() -> std::string {
     if (session.world_size() > 1)
       throw_bad_input("runs on one rank, started with " + std::to_string(session.world_size()), "saber lvlm train");
-    const SceneSet scenes = read_scene_set(settings.lvlm.scenes);
+    const SceneSet scenes = read_training_scenes(settings.lvlm.scenes);
     TinyLvlm lvlm = train_tiny_lvlm(settings.lvlm, scenes, device);
     const std::filesystem::path output = settings.lvlm.output;
     if (output.has_parent_path()) create_folders(output.parent_path());

@@ -1,8 +1,10 @@
 #include "trainer/lvlm/episodes.h"
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 
+#include "core/error.h"
 #include "core/narrow.h"
 
 namespace saber {
@@ -18,13 +20,27 @@ std::vector<std::int64_t> numbers_below(std::int64_t count) {
   return out;
 }
 
+// A random one of `scenes`, which ascend, but not `hidden`.
+std::int64_t pick(const std::vector<std::int64_t>& scenes, std::int64_t hidden, RandomStream& stream) {
+  const std::int64_t place = std::lower_bound(scenes.begin(), scenes.end(), hidden) - scenes.begin();
+  const bool holds = place < size_of(scenes) && scenes[index_of(place)] == hidden;
+  const std::int64_t i = stream.below(size_of(scenes) - (holds ? 1 : 0));
+  return scenes[index_of(holds && i >= place ? i + 1 : i)];
+}
+
 }  // namespace
 
 EpisodeMaker::EpisodeMaker(const SceneSet& scenes, std::int64_t shots, std::int64_t num_questions)
     : scenes_(scenes), shots_(shots), num_questions_(num_questions), num_attributes_(size_of(scenes.label_sizes)) {
   for (std::int64_t a = 0; a < num_attributes_; ++a) {
     scenes_with_.emplace_back(index_of(scenes.label_sizes[index_of(a)]));
-    for (std::int64_t s = 0; s < scenes.num_scenes; ++s) scenes_with_.back()[index_of(value(s, a))].push_back(s);
+    scenes_of_.emplace_back();
+    for (std::int64_t s = 0; s < scenes.num_scenes; ++s) {
+      if (value(s, a) < 0) continue;
+      scenes_of_.back().push_back(s);
+      scenes_with_.back()[index_of(value(s, a))].push_back(s);
+    }
+    ensure(size_of(scenes_of_.back()) > (scenes.shows_query_again ? 0 : 1), "an attribute has scenes to show");
   }
 }
 
@@ -52,19 +68,22 @@ std::vector<EpisodeItem> EpisodeMaker::make(RandomStream stream) const {
   };
 
   const std::int64_t asked = stream.below(num_attributes_);
-  const std::int64_t query_scene = stream.below(scenes_.num_scenes);
+  const std::int64_t query_scene = pick(scenes_of_[index_of(asked)], -1, stream);
+  const std::int64_t hidden = scenes_.shows_query_again ? -1 : query_scene;
   const double foreign_rate = kForeignRates[index_of(stream.below(3))];
   std::vector<EpisodeItem> episode;
   for (std::int64_t k = 0; k < shots_; ++k) {
     std::int64_t attribute = asked;
-    if (stream.uniform() < foreign_rate) attribute = (asked + 1 + stream.below(num_attributes_ - 1)) % num_attributes_;
-    episode.push_back(item(stream.below(scenes_.num_scenes), attribute));
+    if (stream.uniform() < foreign_rate && num_attributes_ > 1) {
+      attribute = (asked + 1 + stream.below(num_attributes_ - 1)) % num_attributes_;
+    }
+    episode.push_back(item(pick(scenes_of_[index_of(attribute)], hidden, stream), attribute));
   }
-  if (stream.uniform() < kHelpfulRate) {
-    const auto& same = scenes_with_[index_of(asked)][index_of(value(query_scene, asked))];
+  const auto& same = scenes_with_[index_of(asked)][index_of(value(query_scene, asked))];
+  if (stream.uniform() < kHelpfulRate && (size_of(same) > 1 || hidden < 0)) {
     for (const std::int64_t slot :
          stream.sample(numbers_below(shots_), std::min<std::int64_t>(shots_, 1 + stream.below(2)))) {
-      episode[index_of(slot)] = item(same[index_of(stream.below(size_of(same)))], asked);
+      episode[index_of(slot)] = item(pick(same, hidden, stream), asked);
     }
   }
   episode.push_back(item(query_scene, asked));

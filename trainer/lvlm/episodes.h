@@ -18,11 +18,13 @@ struct EpisodeItem {
 
 class EpisodeMaker {
  public:
+  // Every attribute has a scene with that label, and two where the query is not to be shown again.
   EpisodeMaker(const SceneSet& scenes, std::int64_t shots, std::int64_t num_questions);
 
   // `shots` demonstrations, then the query. Every attribute gets a fresh question token and a naming: the plain words
   // with probability 0.4, else a random word per value. Demonstrations are about a foreign attribute at a rate of 0,
-  // 0.25 or 0.6; in 60 % of the episodes 1 or 2 of them show the query's attribute and value.
+  // 0.25 or 0.6; in 60 % of the episodes 1 or 2 of them show the query's attribute and value. Only scenes that have the
+  // label are shown, each as likely; where the query is not to be shown again the others are.
   std::vector<EpisodeItem> make(RandomStream stream) const;
 
  private:
@@ -32,6 +34,8 @@ class EpisodeMaker {
   std::int64_t shots_;
   std::int64_t num_questions_;
   std::int64_t num_attributes_;
+  // In ascending order.
+  std::vector<std::vector<std::int64_t>> scenes_of_;                 // [attribute], those with the label
   std::vector<std::vector<std::vector<std::int64_t>>> scenes_with_;  // [attribute][value]
 };
 

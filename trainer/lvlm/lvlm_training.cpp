@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>
 
+#include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
 #include "core/progress.h"
@@ -60,16 +62,19 @@ void train_tower(TinyLvlm& lvlm, const LvlmTrainSettings& settings, const SceneS
   torch::optim::AdamW optimiser(parameters, torch::optim::AdamWOptions(kTowerRate).weight_decay(kWeightDecay));
   const torch::Tensor labels =
       torch::tensor(scenes.labels, torch::kInt32).view({scenes.num_scenes, size_of(heads)}).to(torch::kInt64);
+  const auto known_labels = nn::functional::CrossEntropyFuncOptions().ignore_index(-1);
   Progress progress("vision tower", "steps", settings.tower_steps, false);
   for (std::int64_t step = 0; step < settings.tower_steps; ++step) {
     RandomStream stream(narrow<std::uint64_t>(settings.seed), "tower", {step});
     std::vector<std::int64_t> rows;
     for (std::int64_t i = 0; i < kTowerBatch; ++i) rows.push_back(stream.below(scenes.num_scenes));
     const torch::Tensor seen = lvlm->see(pixels_of(scenes, rows, lvlm));
-    const torch::Tensor truth = labels.index_select(0, torch::tensor(rows)).to(lvlm->device());
+    const torch::Tensor drawn = labels.index_select(0, torch::tensor(rows)), truth = drawn.to(lvlm->device());
     torch::Tensor loss = torch::zeros({}, seen.options());
     for (std::size_t a = 0; a < heads.size(); ++a) {
-      loss = loss + nn::functional::cross_entropy(heads[a](seen), truth.select(1, static_cast<std::int64_t>(a)));
+      const auto column = static_cast<std::int64_t>(a);
+      if (drawn.select(1, column).max().item<std::int64_t>() < 0) continue;  // a mean over no scene is no number
+      loss = loss + nn::functional::cross_entropy(heads[a](seen), truth.select(1, column), known_labels);
     }
     update(optimiser, loss, one_cycle(step, settings.tower_steps, kTowerRate));
     progress.add(1, fmt::format("loss {:.4f}", loss.item<double>()));
@@ -138,7 +143,7 @@ void train_decoder(TinyLvlm& lvlm, const LvlmTrainSettings& settings, const Scen
     if (p.requires_grad()) parameters.push_back(p);
   }
   torch::optim::AdamW optimiser(parameters, torch::optim::AdamWOptions(kRate).weight_decay(kWeightDecay));
-  const EpisodeMaker maker(scenes, settings.shots, TinyLvlmImpl::kNumQuestions);
+  const EpisodeMaker maker(scenes, settings.shots, lvlm->num_questions());
   Progress progress("decoder", "steps", settings.steps, false);
   for (std::int64_t step = 0; step < settings.steps; ++step) {
     // Half of the steps start at a later position, so that more shots than trained on have trained positions.
@@ -151,11 +156,26 @@ void train_decoder(TinyLvlm& lvlm, const LvlmTrainSettings& settings, const Scen
   }
 }
 
+// So that an episode of few scenes has others to show than always the same.
+void require_scenes(const LvlmTrainSettings& settings, const SceneSet& scenes) {
+  const std::int64_t attributes = size_of(scenes.label_sizes);
+  for (std::int64_t a = 0; a < attributes; ++a) {
+    std::int64_t count = 0;
+    for (std::int64_t s = 0; s < scenes.num_scenes; ++s) count += scenes.labels[index_of(s * attributes + a)] >= 0;
+    if (count > settings.shots) continue;
+    throw_bad_input(fmt::format("'{}' is answered for {} pictures of library and train rows, an episode of {} "
+                                "demonstrations and a query wants at least {}",
+                                scenes.label_names[index_of(a)], count, settings.shots, settings.shots + 1),
+                    fmt::format("{} /tasks/name row {}", settings.scenes, a), "more pictures, or fewer lvlm.shots");
+  }
+}
+
 }  // namespace
 
 void LvlmTrainSettings::declare(Schema& schema) {
   schema.text(scenes, "lvlm.scenes", "runs/demo/data/lvlm.h5",
-              "scenes with labels that train the tiny LVLM (saber data demo)");
+              "what trains the tiny LVLM: scenes with labels (saber data demo), or a data set with pixels and answers "
+              "of one word");
   schema.text(output, "lvlm.output", "runs/tiny-lvlm.safetensors", "where lvlm train writes the weights");
   schema.integer(seed, "lvlm.seed", 1, 0, Schema::kAny, "", "seed of initial weights, scenes and episodes");
   schema.integer(tower_steps, "lvlm.tower_steps", 2000, 2, Schema::kAny, "steps", "training steps of the vision tower");
@@ -164,10 +184,14 @@ void LvlmTrainSettings::declare(Schema& schema) {
 }
 
 TinyLvlm train_tiny_lvlm(const LvlmTrainSettings& settings, const SceneSet& scenes, torch::Device device) {
+  if (!scenes.shows_query_again) require_scenes(settings, scenes);
   torch::manual_seed(narrow<std::uint64_t>(settings.seed));
-  TinyLvlm lvlm(scenes.height, scenes.width, scenes.vocabulary);
+  // An episode binds every attribute to a question token of its own.
+  const std::int64_t num_questions = std::max(TinyLvlmImpl::kMinQuestions, size_of(scenes.label_sizes));
+  TinyLvlm lvlm(scenes.height, scenes.width, scenes.vocabulary, num_questions);
   lvlm->to(device);
-  spdlog::info("tiny LVLM: {} scenes, {} words", scenes.num_scenes, scenes.vocabulary.size());
+  spdlog::info("tiny LVLM: {} scenes of {}x{} pixels, {} attributes, {} words", scenes.num_scenes, scenes.height,
+               scenes.width, scenes.label_sizes.size(), scenes.vocabulary.size());
   train_tower(lvlm, settings, scenes);
   train_decoder(lvlm, settings, scenes, look_at_all(lvlm, scenes));
   return lvlm;

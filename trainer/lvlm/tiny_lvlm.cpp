@@ -32,14 +32,15 @@ std::string serialised(TinyLvlm& lvlm) {
 
 }  // namespace
 
-TinyLvlmImpl::TinyLvlmImpl(std::int64_t picture_height, std::int64_t picture_width, std::vector<std::string> vocabulary)
+TinyLvlmImpl::TinyLvlmImpl(std::int64_t picture_height, std::int64_t picture_width, std::vector<std::string> vocabulary,
+                           std::int64_t num_questions)
     : picture_height_(picture_height), picture_width_(picture_width), vocabulary_(std::move(vocabulary)) {
   const auto words = static_cast<std::int64_t>(vocabulary_.size());
   const std::int64_t width = DecoderImpl::kWidth, seen = VisionTowerImpl::kWidth;
   tower_ = register_module("tower", VisionTower(picture_height, picture_width));
   decoder_ = register_module("decoder", Decoder(words));
   picture_ = register_module("picture", nn::Linear(seen, width));
-  question_ = register_module("question", nn::Embedding(kNumQuestions, width));
+  question_ = register_module("question", nn::Embedding(num_questions, width));
   answer_ = register_module("answer", nn::Embedding(words, width));
   position_ = register_parameter("position", 0.02 * torch::randn({kMaxShots * kTokensPerShot + 2, width}));
   seen_mean_ = register_buffer("seen_mean", torch::zeros({seen}));
@@ -75,10 +76,13 @@ TinyLvlm load_tiny_lvlm(const std::filesystem::path& path, torch::Device device)
     throw_bad_input("is format '" + meta("format") + "' version '" + meta("version") + "', wanted saber-tiny-lvlm 1",
                     path.string());
   }
+  const auto questions = file.tensors.find("question.weight");
+  const bool has_questions = questions != file.tensors.end() && questions->second.dim() == 2;
   TinyLvlm lvlm{nullptr};
   try {
     lvlm = TinyLvlm(std::stoll(meta("height")), std::stoll(meta("width")),
-                    nlohmann::json::parse(meta("vocabulary")).get<std::vector<std::string>>());
+                    nlohmann::json::parse(meta("vocabulary")).get<std::vector<std::string>>(),
+                    has_questions ? questions->second.size(0) : TinyLvlmImpl::kMinQuestions);
   } catch (const std::exception& error) {
     throw_bad_input(std::string("holds unreadable metadata: ") + error.what(), path.string());
   }

@@ -18,13 +18,16 @@ namespace saber {
 
 class TinyLvlmImpl : public torch::nn::Module {
  public:
-  static constexpr std::int64_t kMaxShots = 8, kNumQuestions = 64, kTokensPerShot = 3;
+  static constexpr std::int64_t kMaxShots = 8, kMinQuestions = 64, kTokensPerShot = 3;
 
-  TinyLvlmImpl(std::int64_t picture_height, std::int64_t picture_width, std::vector<std::string> vocabulary);
+  TinyLvlmImpl(std::int64_t picture_height, std::int64_t picture_width, std::vector<std::string> vocabulary,
+               std::int64_t num_questions = kMinQuestions);
 
   const std::vector<std::string>& vocabulary() const { return vocabulary_; }
   std::int64_t picture_height() const { return picture_height_; }
   std::int64_t picture_width() const { return picture_width_; }
+  // Question tokens: 0 to num_questions() - 1.
+  std::int64_t num_questions() const { return question_->weight.size(0); }
   // Word of the vocabulary, -1 when the LVLM does not know it.
   std::int64_t word_of(const std::string& text) const;
 

@@ -11,7 +11,7 @@ class VisionTowerImpl : public torch::nn::Module {
  public:
   static constexpr std::int64_t kWidth = 128;
 
-  // height, width: of the pictures, multiples of 8.
+  // height, width: of the pictures.
   VisionTowerImpl(std::int64_t height, std::int64_t width);
 
   // pixels: uint8 [batch, 3, height, width]. Returns [batch, 128].

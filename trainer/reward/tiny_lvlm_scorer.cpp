@@ -30,13 +30,14 @@ TinyLvlmScorer::TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reus
     if (word_.back() < 0) {
       throw_bad_input(fmt::format("holds '{}', which the tiny LVLM has no word for",
                                   set.text_result.empty() ? "" : set.text_result[index_of(row)]),
-                      fmt::format("/text/result row {}", row));
+                      fmt::format("/text/result row {}", row),
+                      "it knows the answers that it was trained on; docs/own-data.md says how to train one");
     }
     question_.push_back(set.tasks.question[index_of(set.task[index_of(row)])]);
-    if (question_.back() < 0 || question_.back() >= TinyLvlmImpl::kNumQuestions) {
-      throw_bad_input(fmt::format("holds {}, the tiny LVLM knows questions 0 to {}", question_.back(),
-                                  TinyLvlmImpl::kNumQuestions - 1),
-                      "/tasks/question");
+    if (question_.back() < 0 || question_.back() >= lvlm_->num_questions()) {
+      throw_bad_input(
+          fmt::format("holds {}, the tiny LVLM knows questions 0 to {}", question_.back(), lvlm_->num_questions() - 1),
+          "/tasks/question");
     }
   }
   picture_tokens_ = torch::empty({set.num_rows, DecoderImpl::kWidth}, lvlm_->device());

@@ -4,7 +4,10 @@
 
 #include <map>
 #include <set>
+#include <span>
 
+#include "core/error.h"
+#include "core/hash.h"
 #include "core/narrow.h"
 #include "tests/support/small_scenes.h"
 
@@ -97,6 +100,70 @@ TEST_F(Episodes, RatesAreThoseOfTheRecipe) {
   EXPECT_LT(rate(answered, kEpisodes), 0.97);
   EXPECT_GT(rate(plain, kEpisodes), 0.4);
   EXPECT_LT(rate(plain, kEpisodes), 0.75);
+}
+
+// Bits of a scenes file's episodes, from before data sets of one's own could be trained on.
+TEST_F(Episodes, OfFullyLabelledScenesStayWhatTheyWere) {
+  Fingerprint fingerprint;
+  for (std::int64_t i = 0; i < kEpisodes; ++i) {
+    for (const EpisodeItem& item : make(i)) {
+      const std::int64_t values[] = {item.scene, item.question, item.word};
+      fingerprint.add_values(std::span<const std::int64_t>(values));
+    }
+  }
+  EXPECT_EQ(fingerprint.hex(), "5ec3622f6ad8e03afa448883e67da433");
+}
+
+// Attribute a is known of every third scene, b of scenes 0 to 4, c of 5 to 9.
+SceneSet sparse_scenes() {
+  SceneSet scenes = test::small_scenes();
+  scenes.shows_query_again = false;
+  for (std::int64_t s = 0; s < scenes.num_scenes; ++s) {
+    const bool known[] = {s % 3 == 0, s < 5, s >= 5 && s < 10};
+    for (std::int64_t a = 0; a < 3; ++a) {
+      if (!known[a]) scenes.labels[index_of(s * 3 + a)] = -1;
+    }
+  }
+  return scenes;
+}
+
+TEST(EpisodesOfFewScenes, ShowOnlyKnownLabelsAndTheQueryOnce) {
+  const SceneSet scenes = sparse_scenes();
+  const EpisodeMaker maker(scenes, kShots, kQuestions);
+  std::set<std::int64_t> shown;
+  for (std::int64_t i = 0; i < kEpisodes; ++i) {
+    const auto episode = maker.make(RandomStream(1, "test", {i}));
+    std::map<std::int64_t, std::set<std::int64_t>> fitting;
+    for (const EpisodeItem& item : episode) {
+      const auto known = [&](std::int64_t a) { return scenes.labels[index_of(item.scene * 3 + a)] >= 0; };
+      auto& attributes = fitting.try_emplace(item.question, std::set<std::int64_t>{0, 1, 2}).first->second;
+      std::erase_if(attributes, [&](std::int64_t a) { return !known(a); });
+      ASSERT_FALSE(attributes.empty()) << "episode " << i;
+      if (&item != &episode.back()) {
+        ASSERT_NE(item.scene, episode.back().scene) << "episode " << i;
+      }
+      shown.insert(item.scene);
+    }
+  }
+  EXPECT_EQ(shown.size(), 26U) << "every third of 60, and 1, 2, 4, 5, 7 and 8";
+}
+
+TEST(EpisodesOfFewScenes, CopeWithOneAttributeAndWithValuesOfOneScene) {
+  SceneSet scenes = test::small_scenes(3);
+  scenes.shows_query_again = false;
+  scenes.label_sizes = {3};
+  scenes.plain_words = {0, 1, 2};
+  scenes.labels = {0, 1, 2};
+  const EpisodeMaker maker(scenes, kShots, kQuestions);
+  for (std::int64_t i = 0; i < 200; ++i) {
+    const auto episode = maker.make(RandomStream(1, "test", {i}));
+    for (std::int64_t k = 0; k < kShots; ++k) {
+      EXPECT_EQ(episode[index_of(k)].question, episode.back().question);
+      EXPECT_NE(episode[index_of(k)].word, episode.back().word) << "no other scene has the query's value";
+    }
+  }
+  scenes.labels = {0, -1, -1};
+  EXPECT_THROW(EpisodeMaker(scenes, kShots, kQuestions), Error);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "tests/data/temporary_folder.h"
 #include "tests/support/small_scenes.h"
 
 namespace saber {
@@ -51,6 +52,33 @@ TEST(LvlmTraining, TrainsBothHalvesAndSetsTheStatistics) {
   const torch::Tensor seen = short_run->standardise(short_run->see(pixels));
   EXPECT_LT(seen.mean(0).abs().max().item<double>(), 1e-3);
   EXPECT_LT((seen.std(0) - 1).abs().max().item<double>(), 1e-2);
+}
+
+TEST(LvlmTraining, UnknownLabelsTeachNothing) {
+  SceneSet scenes = test::small_scenes(1000);
+  scenes.shows_query_again = false;
+  LvlmTrainSettings settings = short_training(1);
+  // Attribute b is known of three scenes only, so that most batches of the tower have none.
+  for (std::int64_t s = 3; s < scenes.num_scenes; ++s) scenes.labels[static_cast<std::size_t>(s * 3 + 1)] = -1;
+  TinyLvlm lvlm = train_tiny_lvlm(settings, scenes);
+  for (const auto& item : lvlm->named_parameters()) {
+    EXPECT_TRUE(item.value().isfinite().all().item<bool>()) << item.key();
+  }
+  settings.shots = 3;
+  testing_data::expect_bad_input({"'b' is answered for 3 pictures", "at least 4", "/tasks/name row 1"},
+                                 [&] { train_tiny_lvlm(settings, scenes); });
+}
+
+TEST(LvlmTraining, MoreAttributesThanQuestionTokensGetMoreTokens) {
+  SceneSet scenes = test::small_scenes(4);
+  scenes.label_sizes.assign(70, 2);
+  scenes.label_names.assign(70, "a");
+  scenes.labels.clear();
+  scenes.plain_words.clear();
+  for (std::int32_t i = 0; i < 70; ++i) scenes.plain_words.insert(scenes.plain_words.end(), {0, 1});
+  for (std::int32_t i = 0; i < 4 * 70; ++i) scenes.labels.push_back(i % 2);
+  TinyLvlm lvlm = train_tiny_lvlm(short_training(1), scenes);
+  EXPECT_EQ(lvlm->num_questions(), 70);
 }
 
 }  // namespace

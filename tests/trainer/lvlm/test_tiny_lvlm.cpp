@@ -88,8 +88,25 @@ TEST(TinyLvlm, FilesThatAreNoTinyLvlmAreRefused) {
   testing_data::expect_bad_input({"absent"}, [&] { load_tiny_lvlm(folder / "absent"); });
 }
 
-TEST(TinyLvlm, PicturesAreMultiplesOfEight) {
-  EXPECT_THROW(TinyLvlm(12, 16, std::vector<std::string>{"a"}), Error);
+TEST(TinyLvlm, PicturesOfAnySizeArePaddedWithMidGreyBelowAndAtTheRight) {
+  const torch::NoGradGuard no_grad;
+  torch::manual_seed(4);
+  TinyLvlm lvlm(10, 5, std::vector<std::string>{"a"});
+  const torch::Tensor pixels = torch::randint(0, 256, {3, 3, 10, 5}, torch::kUInt8);
+  // Between the bytes 127 and 128 lies what the tower sees as 0.
+  torch::Tensor padded = torch::full({3, 3, 16, 8}, 127.5);
+  padded.slice(2, 0, 10).slice(3, 0, 5).copy_(pixels);
+  EXPECT_TRUE(torch::equal(lvlm->see(pixels), lvlm->see(padded)));
+  EXPECT_FALSE(torch::equal(lvlm->see(pixels), lvlm->see(padded.roll(1, 3))));
+  EXPECT_EQ(lvlm->see(torch::zeros({1, 3, 10, 5}, torch::kUInt8)).sizes(), (std::vector<std::int64_t>{1, 128}));
+}
+
+TEST(TinyLvlm, TheNumberOfQuestionsIsSavedWithTheWeights) {
+  const testing_data::TemporaryFolder folder;
+  TinyLvlm lvlm(8, 8, std::vector<std::string>{"a"}, 70);
+  save_tiny_lvlm(folder / "a.safetensors", lvlm);
+  EXPECT_EQ(load_tiny_lvlm(folder / "a.safetensors")->num_questions(), 70);
+  EXPECT_EQ(random_lvlm()->num_questions(), 64);
 }
 
 TEST(TinyLvlm, EmbeddingsOfPicturesHaveLengthOneAndDoNotDependOnTheOthers) {
