@@ -65,7 +65,8 @@ void all_reduce_sum(c10d::ProcessGroup& group, at::Tensor& tensor) {
 }
 
 at::Tensor zeros_to_sum(c10d::ProcessGroup& group, std::int64_t elements, const at::TensorOptions& options) {
-  auto* const mpi = dynamic_cast<MpiBackend*>(group.getBackend(options.device().type()).get());
+  if (!options.device().is_cpu()) return at::zeros({elements}, options);
+  auto* const mpi = dynamic_cast<MpiBackend*>(group.getBackend(c10::DeviceType::CPU).get());
   if (mpi == nullptr) return at::zeros({elements}, options);
   return mpi->shared_zeros(elements, c10::typeMetaToScalarType(options.dtype()));
 }
