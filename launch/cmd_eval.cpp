@@ -18,15 +18,38 @@
 #include "launch/inputs.h"
 #include "launch/run_selector.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
-#include "trainer/search/baselines.h"
+#include "trainer/search/asking_baselines.h"
 
 namespace saber {
 namespace {
 
+// Rows that are there when eval.also names them, in the order of the table: methods before SabER, marks at the end.
+const std::vector<std::string>& also_methods() {
+  static const std::vector<std::string> names = {"iqpr", "iq2iq_demo", "iq2iq_saber"};
+  return names;
+}
+const std::vector<std::string>& also_marks() {
+  static const std::vector<std::string> names = {"oracle_beam"};
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool is_also(const std::string& name) {
+  return contains(also_methods(), name) || contains(also_marks(), name);
+}
+
 // In the order of the table: SabER just before the oracle.
-std::vector<std::string> row_names() {
+std::vector<std::string> row_names(const EvalSettings& eval) {
   std::vector<std::string> names = Baselines::names();
-  names.insert(names.end() - 1, "saber");
+  const auto wanted = [&](const std::string& name) { return contains(eval.also, name); };
+  std::vector<std::string> methods;
+  std::copy_if(also_methods().begin(), also_methods().end(), std::back_inserter(methods), wanted);
+  methods.emplace_back("saber");
+  names.insert(names.end() - 1, methods.begin(), methods.end());
+  std::copy_if(also_marks().begin(), also_marks().end(), std::back_inserter(names), wanted);
   return names;
 }
 
@@ -41,23 +64,53 @@ struct Outcome {
   std::uint8_t padding = 0;
 };
 
-// What is shown for one query, in the order of row_names().
-using Shown = std::vector<DemonstrationSequence>;
+// What is shown for one query, in the order of row_names(); nothing where the LVLM failed while it was asked.
+using Shown = std::vector<std::optional<DemonstrationSequence>>;
+
+// What selections are made with, beside data and settings.
+struct Selecting {
+  const std::vector<Selection>& saber;  // of all queries
+  RunSelector& selector;
+  const Features& features;
+  Scorer& scorer;
+  bool is_root;
+};
+
+// A row of eval.also: one query after the other.
+void show_also(const std::string& name, const EvalSettings& eval, const EmbeddingSet& set, const Baselines& baselines,
+               const Selecting& with, const std::vector<std::int64_t>& mine, std::vector<Shown>& out) {
+  AskingBaselines asking(set, eval.shots, eval.seed, baselines, with.scorer);
+  Progress progress("eval " + name + " (rank 0's share)", "queries", size_of(mine), !with.is_root);
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    std::optional<std::vector<std::int64_t>> rows;
+    if (name == "iq2iq_saber")
+      rows = with.selector.best_order(with.features, {mine[i], baselines.select("iq2iq", std::vector{mine[i]}).at(0)});
+    else
+      rows = asking.select(name, mine[i]);
+    out[i].push_back(rows ? std::optional(DemonstrationSequence{mine[i], *rows}) : std::nullopt);
+    progress.add(1);
+  }
+}
 
 // Of the queries at `positions`, which are this rank's. Where the library is sharded, the ranks choose for all queries
 // together.
 std::vector<Shown> shown_by_share(const EvalSettings& eval, const EmbeddingSet& set, c10d::ProcessGroup* sharded,
                                   const std::vector<std::int64_t>& rows, const std::vector<std::int64_t>& positions,
-                                  const std::vector<Selection>& saber) {
+                                  const Selecting& with) {
   constexpr std::size_t kQueries = 4096;  // that the ranks choose for at once
   const Baselines baselines(set, eval.shots, eval.seed, sharded);
   std::vector<std::int64_t> mine;
   for (const std::int64_t position : positions) mine.push_back(rows[index_of(position)]);
   const std::span<const std::int64_t> queries = sharded == nullptr ? mine : rows;
   std::vector<Shown> out(mine.size());
-  for (const std::string& name : row_names()) {
+  for (const std::string& name : row_names(eval)) {
     if (name == "saber") {
-      for (std::size_t i = 0; i < mine.size(); ++i) out[i].push_back({mine[i], saber[index_of(positions[i])].rows});
+      for (std::size_t i = 0; i < mine.size(); ++i)
+        out[i].push_back(DemonstrationSequence{mine[i], with.saber[index_of(positions[i])].rows});
+      continue;
+    }
+    if (is_also(name)) {
+      show_also(name, eval, set, baselines, with, mine, out);
       continue;
     }
     std::vector<std::vector<std::int64_t>> chosen;
@@ -66,7 +119,7 @@ std::vector<Shown> shown_by_share(const EvalSettings& eval, const EmbeddingSet& 
       chosen.insert(chosen.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
     }
     for (std::size_t i = 0; i < mine.size(); ++i)
-      out[i].push_back({mine[i], chosen[sharded == nullptr ? i : index_of(positions[i])]});
+      out[i].push_back(DemonstrationSequence{mine[i], chosen[sharded == nullptr ? i : index_of(positions[i])]});
   }
   return out;
 }
@@ -74,19 +127,25 @@ std::vector<Shown> shown_by_share(const EvalSettings& eval, const EmbeddingSet& 
 // Adds every selection of one query, scored in one go.
 void evaluate_query(const EmbeddingSet& set, std::int64_t query_index, const Shown& shown, Scorer& scorer,
                     std::vector<Outcome>& outcomes) {
-  const std::vector<std::optional<Score>> scores = scorer.score(shown);
+  std::vector<DemonstrationSequence> sequences;
+  for (const auto& sequence : shown) {
+    if (sequence) sequences.push_back(*sequence);
+  }
+  const std::vector<std::optional<Score>> scores = scorer.score(sequences);
+  std::size_t next = 0;
   for (std::size_t i = 0; i < shown.size(); ++i) {
     Outcome outcome;
     outcome.query_index = query_index;
     outcome.name = static_cast<std::int32_t>(i);
-    outcome.failed = scores[i] ? 0 : 1;
-    if (scores[i]) {
-      outcome.log_likelihood = scores[i]->log_likelihood;
-      outcome.correct = scores[i]->correct ? 1 : 0;
+    const std::optional<Score> score = shown[i] ? scores.at(next++) : std::nullopt;
+    outcome.failed = score ? 0 : 1;
+    if (score) {
+      outcome.log_likelihood = score->log_likelihood;
+      outcome.correct = score->correct ? 1 : 0;
     }
-    outcome.holds_answer = std::any_of(shown[i].shots.begin(), shown[i].shots.end(), [&](std::int64_t shot) {
-      return set.text_result[index_of(shot)] == set.text_result[index_of(shown[i].query)];
-    });
+    outcome.holds_answer = shown[i] && std::any_of(shown[i]->shots.begin(), shown[i]->shots.end(), [&](auto shot) {
+                             return set.text_result[index_of(shot)] == set.text_result[index_of(shown[i]->query)];
+                           });
     outcomes.push_back(outcome);
   }
 }
@@ -132,8 +191,8 @@ nlohmann::ordered_json summary_row(const std::string& name, std::vector<Outcome>
           {"log_likelihoods", std::move(each_log_likelihood)}};
 }
 
-nlohmann::ordered_json summary(const std::vector<std::vector<Outcome>>& of_ranks) {
-  const std::vector<std::string> names = row_names();
+nlohmann::ordered_json summary(const std::vector<std::string>& names,
+                               const std::vector<std::vector<Outcome>>& of_ranks) {
   std::vector<std::vector<Outcome>> by_name(names.size());
   for (const auto& outcomes : of_ranks) {
     for (const Outcome& outcome : outcomes) by_name[static_cast<std::size_t>(outcome.name)].push_back(outcome);
@@ -177,7 +236,21 @@ nlohmann::ordered_json table_of(const EvalSettings& eval, const EmbeddingSet& se
           {"step", trained.step},
           {"data_fingerprint", set.fingerprint},
           {"lvlm", scorer.identity()},
-          {"rows", summary(outcomes)}};
+          {"rows", summary(row_names(eval), outcomes)}};
+}
+
+void check_also(const EvalSettings& eval, bool sharded) {
+  if (!eval.also.empty() && sharded) {
+    throw_bad_input("asks for " + eval.also.front() + ", which wants the whole library on every rank", "eval.also",
+                    "set model.head to replicated for this command");
+  }
+  if (contains(eval.also, "iq2iq_saber") && eval.shots > RunSelector::kMostOrdered) {
+    throw_bad_input(
+        fmt::format("asks for iq2iq_saber, which compares all orders of up to {} demonstrations; eval.shots "
+                    "is {}",
+                    RunSelector::kMostOrdered, eval.shots),
+        "eval.also");
+  }
 }
 
 }  // namespace
@@ -189,6 +262,8 @@ void EvalSettings::declare(Schema& schema) {
   schema.integer(shots, "eval.shots", 4, 1, 1024, "shots", "demonstrations per query");
   schema.integer(beam, "eval.beam", 1, 1, 64, "", "sequences that SabER follows at once; 1: greedy");
   schema.integer(seed, "eval.seed", 1, 0, Schema::kAny, "", "seed of the random selections");
+  schema.texts(also, "eval.also", {}, "more rows for the table, which take longer (docs/baselines.md)",
+               OnResume::may_change, "one of iqpr, iq2iq_demo, iq2iq_saber, oracle_beam", is_also);
 }
 
 int run_eval(const MpiSession& session, const Settings& settings, const torch::Device& device,
@@ -204,6 +279,7 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
   const std::filesystem::path checkpoint = agree_on_checkpoint(session, settings.run_folder);
   session.on_all([&] {
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
+    check_also(eval, head.group != nullptr);
     scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
     SelectOptions options;
     options.shots = eval.shots;
@@ -215,7 +291,10 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
   const std::vector<std::int64_t> positions = positions_of_rank(session.rank(), world, size_of(rows));
   const std::vector<Selection> selections = selector->select(session, set, features, rows);
   std::vector<Shown> shown;
-  const auto choose = [&] { shown = shown_by_share(eval, set, head.group, rows, positions, selections); };
+  const auto choose = [&] {
+    shown = shown_by_share(eval, set, head.group, rows, positions,
+                           {selections, *selector, features, *scorer, session.is_root()});
+  };
   if (session.is_root()) spdlog::info("eval: SabER has chosen, now the baselines");
   if (head.group == nullptr)
     session.on_all(choose);
@@ -223,7 +302,7 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
     choose();  // the ranks meet on the way
   std::vector<Outcome> outcomes;
   session.on_all([&] { outcomes = evaluate_share(session, set, positions, shown, *scorer); });
-  const std::int64_t most = size_of(positions_of_rank(0, world, size_of(rows))) * size_of(row_names());
+  const std::int64_t most = size_of(positions_of_rank(0, world, size_of(rows))) * size_of(row_names(eval));
   const auto all_outcomes = all_gather_values(group, outcomes, most);
   session.on_root([&]() -> std::string {
     const auto table = table_of(eval, set, selector->trained(), *scorer, size_of(rows), all_outcomes);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
+#include "trainer/search/orders.h"
 
 namespace saber {
 namespace {
@@ -95,6 +96,17 @@ std::vector<Selection> RunSelector::select(const MpiSession& session, const Embe
     if (refusal && block == first) throw Error(*refusal);
   });
   return head_.sharded() ? out : all_in_order(mine, static_cast<std::int64_t>(rows.size()));
+}
+
+std::vector<std::int64_t> RunSelector::best_order(const Features& features, const DemonstrationSequence& set) {
+  ensure(!head_.sharded() && size_of(set.shots) <= kMostOrdered, "few rows, and the whole library here");
+  if (set.shots.size() < 2) return set.shots;
+  const torch::NoGradGuard no_grad;
+  if (!keys_.defined()) keys_ = head_.keys(trained_.model);
+  std::vector<DemonstrationSequence> sequences;
+  for (const std::vector<std::int64_t>& order : all_orders(set.shots)) sequences.push_back({set.query, order});
+  const std::vector<double> log_p = list_log_probabilities(trained_.model, head_, features, keys_, sequences);
+  return sequences[index_of(std::max_element(log_p.begin(), log_p.end()) - log_p.begin())].shots;
 }
 
 std::vector<std::int64_t> positions_of_rank(std::int64_t rank, std::int64_t world_size, std::int64_t num_queries) {

@@ -9,6 +9,7 @@
 #include "comm/mpi_session.h"
 #include "comm/process_group.h"
 #include "launch/inputs.h"
+#include "trainer/search/list_score.h"
 #include "trainer/search/selector.h"
 
 namespace saber {
@@ -29,6 +30,11 @@ class RunSelector {
   std::vector<Selection> select(const MpiSession& session, const EmbeddingSet& queries, const Features& query_features,
                                 std::span<const std::int64_t> rows);
 
+  // The order of a query's demonstrations that the model finds most probable (list_score.h), of all orders; ties go to
+  // the first of all_orders(). At most kMostOrdered rows, and every rank must hold the library. Not collective.
+  static constexpr std::int64_t kMostOrdered = 5;
+  std::vector<std::int64_t> best_order(const Features& features, const DemonstrationSequence& set);
+
  private:
   struct Choice;
   void select_own(const EmbeddingSet& queries, const Features& query_features, std::span<const std::int64_t> rows,
@@ -41,6 +47,7 @@ class RunSelector {
   LibraryHead head_;
   std::int64_t shots_;
   Selector selector_;
+  torch::Tensor keys_;  // of best_order, once it was asked
 };
 
 // The queries of the blocks of Selector::kBlock that are dealt to a rank, as positions in the list of queries. Rank 0

@@ -25,12 +25,13 @@ struct SelectSettings {
 };
 
 struct EvalSettings {
-  std::string output;            // eval.output
-  std::string split;             // eval.split
-  std::int64_t max_queries = 0;  // eval.max_queries
-  std::int64_t shots = 0;        // eval.shots
-  std::int64_t beam = 0;         // eval.beam
-  std::int64_t seed = 0;         // eval.seed
+  std::string output;             // eval.output
+  std::string split;              // eval.split
+  std::int64_t max_queries = 0;   // eval.max_queries
+  std::int64_t shots = 0;         // eval.shots
+  std::int64_t beam = 0;          // eval.beam
+  std::int64_t seed = 0;          // eval.seed
+  std::vector<std::string> also;  // eval.also
   void declare(Schema& schema);
 };
 

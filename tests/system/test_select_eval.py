@@ -249,6 +249,42 @@ class Eval(Trained):
                 self.assertEqual(json.loads(output.read_text()), self.table)
                 self.assertEqual(output.read_bytes(), self.output.read_bytes())
 
+    def test_rows_that_ask_first(self):
+        """In the order of the table, the same for any number of ranks, and the other rows stay as they are."""
+        tables = {}
+        for ranks in (1, 2):
+            output = saber_test.work / f"eval-also-{ranks}.json"
+            self.evaluate(output, ranks=ranks, eval__also="iq2iq_saber,iqpr,iq2iq_demo", eval__max_queries=70)
+            tables[ranks] = json.loads(output.read_text())
+        self.assertEqual(tables[1], tables[2])
+        rows = {row["name"]: row for row in tables[1]["rows"]}
+        self.assertEqual(list(rows), ROW_NAMES[:9] + ["iqpr", "iq2iq_demo", "iq2iq_saber"] + ROW_NAMES[9:])
+        for name in ROW_NAMES:
+            self.assertEqual(rows[name]["correct"], self.by_name[name]["correct"][:70], name)
+        for name in ("iq2iq_demo", "iq2iq_saber"):
+            self.assertEqual(rows[name]["holds_answer"], rows["iq2iq"]["holds_answer"], "the same rows, in another order")
+            self.assertNotEqual(rows[name]["log_likelihoods"], rows["iq2iq"]["log_likelihoods"], name)
+        self.assertNotEqual(rows["iq2iq_demo"]["log_likelihoods"], rows["iq2iq_saber"]["log_likelihoods"])
+
+    def test_the_oracle_of_a_wide_beam(self):
+        output = saber_test.work / "eval-oracle.json"
+        self.evaluate(output, eval__also="oracle_beam", eval__max_queries=10)
+        rows = json.loads(output.read_text())["rows"]
+        self.assertEqual([row["name"] for row in rows], [*ROW_NAMES, "oracle_beam"])
+        self.assertGreater(rows[-1]["log_likelihood"], max(row["log_likelihood"] for row in rows[:-2]))
+        self.assertEqual(rows[-1]["failed"], 0)
+
+    def test_rows_that_cannot_be_had(self):
+        for changes, words in (({"eval__also": "iqpr", "model__head": "sharded"}, "wants the whole library"),
+                               ({"eval__also": "iq2iq_saber", "eval__shots": 6}, "up to 5 demonstrations"),
+                               ({"eval__also": "lever_lm"}, "one of iqpr, iq2iq_demo, iq2iq_saber, oracle_beam")):
+            output = saber_test.work / "none.json"
+            args = {"run__dir": self.run_folder, "eval__output": output, "eval__shots": SHOTS, **changes}
+            result = saber_test.run(["eval", *self.world.data_args(**args)])
+            self.assertEqual(result.status, 2, result)
+            self.assertIn(words, result.lines("error")[0])
+            self.assertFalse(output.exists())
+
     def test_training_changes_the_row_of_saber_alone(self):
         other, output = saber_test.work / "other-run", saber_test.work / "eval-other.json"
         run_well(self.world.train_args(other, train__max_steps=1, seed=2))

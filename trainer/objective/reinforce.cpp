@@ -10,6 +10,7 @@
 #include "core/narrow.h"
 #include "data/sampling_plan.h"
 #include "trainer/objective/sample_name.h"
+#include "trainer/search/list_score.h"
 #include "trainer/search/sample.h"
 
 namespace saber {
@@ -131,48 +132,23 @@ std::size_t Reinforce::place_of(std::int64_t sample) const {
   return index_of((found - units_.begin()) * settings_.group_size + sample % settings_.group_size);
 }
 
-// The sequences of some samples, N items each.
-struct Reinforce::Chosen {
-  std::vector<std::int64_t> queries;      // rows, each once
-  std::vector<std::int64_t> of_sequence;  // its place in `queries`
-  std::vector<std::int64_t> items, prefixes;
-  std::vector<std::vector<std::int64_t>> unusable;  // at each position
-};
-
-torch::Tensor Reinforce::read(SaberModel& model, const Chosen& chosen, const torch::Tensor& keys) const {
-  const std::int64_t batch = size_of(chosen.of_sequence);
-  const torch::Tensor prefix = head_.items(model, rows_tensor(chosen.prefixes), keys);
-  const QueryState state =
-      model->read(features_.queries(chosen.queries)).select(rows_tensor(chosen.of_sequence).to(keys.device()));
-  return model->choose(state, prefix.view({batch, settings_.shots - 1, keys.size(1)})).flatten(0, 1);
-}
-
 torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_t> samples) const {
-  Chosen chosen;
+  std::vector<DemonstrationSequence> chosen;
   torch::Tensor advantage = torch::empty({static_cast<std::int64_t>(samples.size())}, torch::kFloat64);
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const std::size_t place = place_of(samples[i]);
-    const DemonstrationSequence& sequence = sequences_[place];
+    chosen.push_back(sequences_[place]);
     advantage[static_cast<std::int64_t>(i)] = advantages_.values[place];
-    if (chosen.queries.empty() || chosen.queries.back() != sequence.query) chosen.queries.push_back(sequence.query);
-    chosen.of_sequence.push_back(size_of(chosen.queries) - 1);
-    const auto own = library_.same_picture(set_, sequence.query);
-    std::vector<std::int64_t> unusable(own.begin(), own.end());
-    for (const std::int64_t row : sequence.shots) {
-      chosen.items.push_back(library_.item_of(row));
-      chosen.unusable.push_back(unusable);
-      unusable.push_back(chosen.items.back());
-    }
-    chosen.prefixes.insert(chosen.prefixes.end(), chosen.items.end() - settings_.shots, chosen.items.end() - 1);
   }
-  const SoftmaxRows rows{rows_tensor(chosen.items), padded_rows(chosen.unusable)};
-  const torch::Tensor keys = head_.keys(model), z = read(model, chosen, keys);
+  const ChosenLists lists(library_, chosen);
+  const SoftmaxRows rows = lists.rows();
+  const torch::Tensor keys = head_.keys(model), z = lists.read(model, head_, features_, keys);
   torch::Tensor start_z, start_keys;
   if (settings_.leash > 0) {
     const torch::NoGradGuard no_grad;
     SaberModel start = start_;
     start_keys = head_.keys(start);
-    start_z = read(start, chosen, start_keys);
+    start_z = lists.read(start, head_, features_, start_keys);
   }
   const RowLogProbability policy = head_.log_softmax_and_kl(z, keys, rows, start_z, start_keys);
   const torch::Tensor log_p = policy.log_p.view({-1, settings_.shots}).sum(1);

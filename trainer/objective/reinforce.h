@@ -54,9 +54,6 @@ class Reinforce : public Objective {
   std::size_t place_of(std::int64_t sample) const;  // in the batch begun last
   std::vector<DemonstrationSequence> sample_all(SaberModel& model, std::int64_t step,
                                                 std::span<const std::int64_t> units, c10d::ProcessGroup& group) const;
-  struct Chosen;
-  // What each position chooses with, [n * N, d].
-  torch::Tensor read(SaberModel& model, const Chosen& chosen, const torch::Tensor& keys) const;
 
   ReinforceSettings settings_;
   const EmbeddingSet& set_;

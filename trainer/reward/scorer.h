@@ -31,6 +31,14 @@ class Scorer {
   // query and length, and their prefixes were part of the call before.
   virtual std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) = 0;
 
+  // What the LVLM would answer, the query's own result unread: for each sequence log P of each of `answers` (at least
+  // one), as if there were no others. content_free: the number of a query without content, 0 to num_content_free() - 1,
+  // that stands in place of each sequence's query. LVLMs that cannot be asked so throw bad_input.
+  virtual std::vector<std::optional<std::vector<double>>> answer_log_probabilities(
+      std::span<const DemonstrationSequence> sequences, std::span<const std::string> answers,
+      std::optional<std::int64_t> content_free = {});
+  virtual std::int64_t num_content_free() const { return 0; }
+
   // Longest sequence that the LVLM can read.
   virtual std::int64_t max_shots() const { return std::numeric_limits<std::int64_t>::max(); }
 

@@ -13,7 +13,21 @@ namespace {
 constexpr std::int64_t kPictureBlock = 64;
 // Matrix products of very few rows differ in the last bits from larger ones: smaller batches are padded to this.
 constexpr std::int64_t kMinBatch = 8;
+constexpr std::size_t kContentFree = 3;  // queries, as the authors of DEmO use (docs/baselines.md)
 constexpr std::int64_t kTokensPerShot = TinyLvlmImpl::kTokensPerShot;
+
+void require_readable(const DemonstrationSequence& sequence) {
+  if (size_of(sequence.shots) <= TinyLvlmImpl::kMaxShots) return;
+  throw_bad_input(
+      fmt::format("{} shots, the tiny LVLM reads at most {}", sequence.shots.size(), TinyLvlmImpl::kMaxShots));
+}
+
+// The sequences, the first of them again and again until there are kMinBatch.
+std::vector<DemonstrationSequence> padded_batch(std::span<const DemonstrationSequence> group) {
+  std::vector<DemonstrationSequence> out(group.begin(), group.end());
+  while (size_of(out) < kMinBatch) out.push_back(out.front());
+  return out;
+}
 
 }  // namespace
 
@@ -40,6 +54,10 @@ TinyLvlmScorer::TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reus
           "/tasks/question");
     }
   }
+  for (std::int64_t q = 0; q < lvlm_->num_questions() && unused_questions_.size() < kContentFree; ++q) {
+    if (std::find(set.tasks.question.begin(), set.tasks.question.end(), q) == set.tasks.question.end())
+      unused_questions_.push_back(q);
+  }
   picture_tokens_ = torch::empty({set.num_rows, DecoderImpl::kWidth}, lvlm_->device());
   block_seen_.resize(index_of(ceil_div(set.num_rows, kPictureBlock)));
 }
@@ -59,7 +77,8 @@ torch::Tensor TinyLvlmScorer::picture_tokens(const std::vector<std::int64_t>& ro
   return picture_tokens_.index_select(0, torch::tensor(rows).to(lvlm_->device()));
 }
 
-torch::Tensor TinyLvlmScorer::tokens(std::span<const DemonstrationSequence> group, std::int64_t first_shot) {
+torch::Tensor TinyLvlmScorer::tokens(std::span<const DemonstrationSequence> group, std::int64_t first_shot,
+                                     std::optional<std::int64_t> unused_question) {
   const auto batch = static_cast<std::int64_t>(group.size());
   std::vector<std::int64_t> rows, questions, words;
   for (const DemonstrationSequence& sequence : group) {
@@ -71,10 +90,16 @@ torch::Tensor TinyLvlmScorer::tokens(std::span<const DemonstrationSequence> grou
     words.push_back(word_[index_of(row)]);
   }
   const std::int64_t items = size_of(rows) / batch, count = (items - 1) * kTokensPerShot + 2;
+  torch::Tensor pictures = picture_tokens(rows);
+  if (unused_question) {
+    const torch::Tensor mean = torch::zeros({1, VisionTowerImpl::kWidth}, pictures.options());
+    pictures.view({batch, items, DecoderImpl::kWidth}).select(1, items - 1).copy_(lvlm_->picture_token(mean));
+    for (std::int64_t i = 1; i <= batch; ++i) questions[index_of(i * items - 1)] = *unused_question;
+  }
   // The query's own answer token is built like the others and cut off before anything reads it.
   const torch::Tensor question = lvlm_->question_token(torch::tensor(questions).to(lvlm_->device()));
   const torch::Tensor answer = lvlm_->answer_token(torch::tensor(words).to(lvlm_->device()));
-  const torch::Tensor triples = torch::stack({picture_tokens(rows), question, answer}, 1);
+  const torch::Tensor triples = torch::stack({pictures, question, answer}, 1);
   return triples.view({batch, items * kTokensPerShot, DecoderImpl::kWidth}).narrow(1, 0, count) +
          lvlm_->positions(first_shot * kTokensPerShot, count);
 }
@@ -92,8 +117,7 @@ std::optional<std::vector<std::int64_t>> TinyLvlmScorer::cached_prefixes(
 }
 
 std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const DemonstrationSequence> group) {
-  std::vector<DemonstrationSequence> padded(group.begin(), group.end());
-  while (size_of(padded) < kMinBatch) padded.push_back(padded.front());
+  const std::vector<DemonstrationSequence> padded = padded_batch(group);
   const std::int64_t shots = size_of(group[0].shots);
   const std::optional<std::vector<std::int64_t>> prefixes = cached_prefixes(padded);
 
@@ -123,15 +147,40 @@ std::vector<std::optional<Score>> TinyLvlmScorer::score(std::span<const Demonstr
   for (std::size_t begin = 0; begin < sequences.size();) {
     std::size_t end = begin;
     const DemonstrationSequence& first = sequences[begin];
-    if (size_of(first.shots) > TinyLvlmImpl::kMaxShots) {
-      throw_bad_input(
-          fmt::format("{} shots, the tiny LVLM reads at most {}", first.shots.size(), TinyLvlmImpl::kMaxShots));
-    }
+    require_readable(first);
     while (end < sequences.size() && sequences[end].query == first.query &&
            sequences[end].shots.size() == first.shots.size())
       ++end;
     for (std::optional<Score>& score : score_group(sequences.subspan(begin, end - begin))) out.push_back(score);
     begin = end;
+  }
+  return out;
+}
+
+std::vector<std::optional<std::vector<double>>> TinyLvlmScorer::answer_log_probabilities(
+    std::span<const DemonstrationSequence> sequences, std::span<const std::string> answers,
+    std::optional<std::int64_t> content_free) {
+  const torch::NoGradGuard no_grad;
+  std::optional<std::int64_t> question;
+  if (content_free) question = unused_questions_.at(index_of(*content_free));
+  std::vector<std::int64_t> words;
+  for (const std::string& answer : answers) {
+    words.push_back(lvlm_->word_of(answer));
+    ensure(words.back() >= 0, "answers are words of the LVLM");
+  }
+  std::vector<std::optional<std::vector<double>>> out;
+  for (std::size_t begin = 0, end = 0; begin < sequences.size(); begin = end) {
+    require_readable(sequences[begin]);
+    while (end < sequences.size() && sequences[end].shots.size() == sequences[begin].shots.size()) ++end;
+    const std::vector<DemonstrationSequence> batch = padded_batch(sequences.subspan(begin, end - begin));
+    KeyValueCache cache;  // of this call alone: what score() keeps belongs to the query it read last
+    const torch::Tensor logits = lvlm_->decoder()->extend(tokens(batch, 0, question), cache).cpu().to(torch::kFloat64);
+    const torch::Tensor log_p = logits.index_select(1, torch::tensor(words)).log_softmax(1).contiguous();
+    for (std::size_t i = 0; i < end - begin; ++i) {
+      const double* const row = log_p.data_ptr<double>() + i * words.size();
+      const bool finite = std::all_of(row, row + words.size(), [](double value) { return std::isfinite(value); });
+      out.push_back(finite ? std::optional(std::vector<double>(row, row + words.size())) : std::nullopt);
+    }
   }
   return out;
 }

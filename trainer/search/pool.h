@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ class Similarity {
   std::vector<float> image(std::int64_t row) const;
   // Half the sum of the picture's and the question's cosine.
   std::vector<float> image_and_query(std::int64_t row) const;
+  // Inner products with a vector [D_T] of the library rows' question and result.
+  std::vector<float> query_result(std::span<const float> vector) const;
 
  private:
   const EmbeddingSet& set_;

@@ -153,6 +153,67 @@ TEST(TinyLvlmScorer, CorrectMeansTheLvlmsFirstChoice) {
   }
 }
 
+TEST(TinyLvlmScorer, AnswerProbabilitiesAreThoseOfTheScores) {
+  const EmbeddingSet set = pixel_set();
+  const std::vector<std::string> words = {"w0", "w1", "w2", "w3", "w4"}, two = {"w3", "w1"};
+  std::vector<DemonstrationSequence> sequences = random_sequences(set, 9, 2);
+  sequences[4].query = set.rows_of(Split::test)[1];
+  for (auto& sequence : random_sequences(set, 2, 0)) sequences.push_back(std::move(sequence));
+  TinyLvlmScorer scorer(untrained_lvlm(), set);
+  const auto scores = scorer.score(sequences);
+  const auto all = scorer.answer_log_probabilities(sequences, words),
+             some = scorer.answer_log_probabilities(sequences, two);
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const std::string& right = set.text_result[index_of(sequences[i].query)];
+    const auto place = index_of(std::find(words.begin(), words.end(), right) - words.begin());
+    EXPECT_NEAR((*all[i])[place], scores[i]->log_likelihood, 1e-5) << i;
+    const bool first = place == index_of(std::max_element(all[i]->begin(), all[i]->end()) - all[i]->begin());
+    EXPECT_EQ(first, scores[i]->correct) << i;
+    EXPECT_NEAR(std::exp((*some[i])[0]) + std::exp((*some[i])[1]), 1, 1e-12);
+    EXPECT_NEAR((*some[i])[0] - (*some[i])[1], (*all[i])[3] - (*all[i])[1], 1e-12);
+  }
+}
+
+TEST(TinyLvlmScorer, AContentFreeQueryHasNoContent) {
+  const EmbeddingSet set = pixel_set();
+  const std::vector<std::string> words = {"w0", "w1", "w2", "w3", "w4"};
+  TinyLvlmScorer scorer(untrained_lvlm(), set);
+  ASSERT_EQ(scorer.num_content_free(), 3);
+  const std::vector<DemonstrationSequence> one = random_sequences(set, 1, 2);
+  std::vector<DemonstrationSequence> other = one;
+  other[0].query = set.rows_of(Split::test)[1];
+  for (const std::int64_t number : {0, 1, 2}) {
+    EXPECT_EQ(scorer.answer_log_probabilities(one, words, number),
+              scorer.answer_log_probabilities(other, words, number));
+  }
+  EXPECT_NE(scorer.answer_log_probabilities(one, words, 0), scorer.answer_log_probabilities(one, words, 1));
+  EXPECT_NE(scorer.answer_log_probabilities(one, words, 0), scorer.answer_log_probabilities(one, words));
+  std::swap(other[0].shots[0], other[0].shots[1]);
+  EXPECT_NE(scorer.answer_log_probabilities(one, words, 0), scorer.answer_log_probabilities(other, words, 0));
+}
+
+// A token that stands for a question of the data set would ask for something.
+TEST(TinyLvlmScorer, WhereEveryQuestionIsATaskThereIsNoContentFreeOne) {
+  EmbeddingSet set = pixel_set();
+  for (std::int64_t q = 0; q < 62; ++q) set.tasks.question.push_back(static_cast<std::int32_t>(q));
+  EXPECT_EQ(TinyLvlmScorer(untrained_lvlm(), set).num_content_free(), 2) << "62 and 63 are left";
+}
+
+// What it keeps for a beam search is not touched.
+TEST(TinyLvlmScorer, AskingForAnswersChangesNoScore) {
+  const EmbeddingSet set = pixel_set();
+  TinyLvlmScorer asking(untrained_lvlm(), set), plain(untrained_lvlm(), set);
+  const std::vector<std::string> words = {"w0", "w1"};
+  std::vector<DemonstrationSequence> shorter = random_sequences(set, 9, 1), longer = shorter;
+  for (std::size_t i = 0; i < longer.size(); ++i) longer[i].shots.push_back(set.rows_of(Split::library)[i + 50]);
+  asking.score(shorter);
+  plain.score(shorter);
+  asking.answer_log_probabilities(shorter, words, 1);
+  const auto found = asking.score(longer), wanted = plain.score(longer);
+  for (std::size_t i = 0; i < longer.size(); ++i)
+    EXPECT_EQ(found[i]->log_likelihood, wanted[i]->log_likelihood) << "the kept prefixes are those of the queries";
+}
+
 TEST(TinyLvlmScorer, RefusesWhatItCannotRead) {
   EmbeddingSet set = pixel_set();
   set.text_result[17] = "giraffe";
