@@ -107,7 +107,11 @@ std::vector<std::int64_t> AskingBaselines::oracle_beam(std::int64_t query_row) {
   std::int64_t usable = 0;
   for (const std::int64_t row : similarity_.library()) usable += set_.same_picture(row, query_row) ? 0 : 1;
   const PoolSettings pool{"mixed", std::min(kOraclePool, usable), kOracleNearest, seed_};
-  const std::vector<std::int64_t> candidates = candidate_pool(pool, set_, similarity_, query_row);
+  std::vector<std::int64_t> candidates = candidate_pool(pool, set_, similarity_, query_row);
+  const std::vector<std::int64_t> told = others_.select("oracle", std::vector{query_row}).at(0);
+  for (const std::int64_t row : told) {
+    if (std::find(candidates.begin(), candidates.end(), row) == candidates.end()) candidates.push_back(row);
+  }
   std::vector<std::int64_t> rows;
   for (const std::int64_t id : best_of_deepest(beam_search(scorer_, set_, query_row, candidates, kOracleBeam, shots_)))
     rows.push_back(set_.row_of_id(id));

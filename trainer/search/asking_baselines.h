@@ -33,7 +33,8 @@ class AskingBaselines {
   // shots
   //              rows by pictures and by question and result, of these `shots` by question and result
   // iq2iq_demo   iq2iq's demonstrations in the order that DEmO finds (orders.h)
-  // oracle_beam  the best sequence of a wide beam search; it looks at the answer, so it is no method but a mark
+  // oracle_beam  the best sequence of a wide beam search among kOraclePool rows and `oracle`'s; it looks at the answer,
+  //              so it is no method but a mark
   static const std::vector<std::string>& names();
 
   // Library rows in reading order. Nothing when the LVLM failed. The query's result is read by oracle_beam alone.
