@@ -100,6 +100,7 @@ std::vector<Shown> shown_by_share(const EvalSettings& eval, const EmbeddingSet& 
   constexpr std::size_t kQueries = 4096;  // that the ranks choose for at once
   const Baselines baselines(set, eval.shots, eval.seed, sharded);
   std::vector<std::int64_t> mine;
+  mine.reserve(positions.size());
   for (const std::int64_t position : positions) mine.push_back(rows[index_of(position)]);
   const std::span<const std::int64_t> queries = sharded == nullptr ? mine : rows;
   std::vector<Shown> out(mine.size());

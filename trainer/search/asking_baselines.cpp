@@ -90,6 +90,7 @@ std::vector<std::int64_t> AskingBaselines::by_pseudo_result(std::int64_t query_r
                    [&](const ScoredRow& a, const ScoredRow& b) { return text_score(a) > text_score(b); });
   candidates.resize(std::min(candidates.size(), index_of(shots_)));
   std::vector<std::int64_t> rows;
+  rows.reserve(candidates.size());
   for (const ScoredRow& candidate : candidates) rows.push_back(candidate.row);
   std::reverse(rows.begin(), rows.end());
   return rows;
