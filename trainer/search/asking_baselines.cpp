@@ -1,24 +1,16 @@
 #include "trainer/search/asking_baselines.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/error.h"
 #include "core/narrow.h"
+#include "data/embedding_set_checks.h"
 #include "trainer/search/beam.h"
 #include "trainer/search/held_rows.h"
 #include "trainer/search/orders.h"
 
 namespace saber {
 namespace {
-
-// Divides by the L2 norm, unless that is 0.
-void normalise(std::vector<float>& vector) {
-  double squares = 0;
-  for (const float value : vector) squares += double{value} * double{value};
-  if (squares == 0) return;
-  for (float& value : vector) value = static_cast<float>(double{value} / std::sqrt(squares));
-}
 
 void add(std::vector<float>& sum, const float* vector) {
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += vector[i];
@@ -69,9 +61,9 @@ std::vector<float> AskingBaselines::question_and_answer(std::int64_t query_row, 
   for (const std::int64_t row : similarity_.library()) {
     if (set_.text_result[index_of(row)] == answer) add(sum, result_of(row));
   }
-  normalise(sum);
+  normalise_rows(sum, set_.text_width);
   add(sum, set_.query.data() + place_of(set_, query_row) * set_.text_width);
-  normalise(sum);
+  normalise_rows(sum, set_.text_width);
   return sum;
 }
 

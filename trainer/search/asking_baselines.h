@@ -25,7 +25,7 @@ class AskingBaselines {
   // Of the oracle's search: candidates, of which half are near; sequences that go on at each depth.
   static constexpr std::int64_t kOraclePool = 64, kOracleNearest = 300, kOracleBeam = 8;
 
-  // The others' seed is used. References must outlive this.
+  // seed: of the orders and candidates that are drawn. References must outlive this.
   AskingBaselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed, const Baselines& others,
                   Scorer& scorer);
 
