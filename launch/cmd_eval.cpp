@@ -43,12 +43,12 @@ bool is_also(const std::string& name) {
 
 // In the order of the table: SabER just before the oracle.
 std::vector<std::string> row_names(const EvalSettings& eval) {
-  std::vector<std::string> names = Baselines::names();
+  const std::vector<std::string> plain = eval.baselines ? Baselines::names() : std::vector<std::string>();
   const auto wanted = [&](const std::string& name) { return contains(eval.also, name); };
-  std::vector<std::string> methods;
-  std::copy_if(also_methods().begin(), also_methods().end(), std::back_inserter(methods), wanted);
-  methods.emplace_back("saber");
-  names.insert(names.end() - 1, methods.begin(), methods.end());
+  std::vector<std::string> names(plain.begin(), plain.empty() ? plain.end() : plain.end() - 1);
+  std::copy_if(also_methods().begin(), also_methods().end(), std::back_inserter(names), wanted);
+  names.emplace_back("saber");
+  if (!plain.empty()) names.push_back(plain.back());
   std::copy_if(also_marks().begin(), also_marks().end(), std::back_inserter(names), wanted);
   return names;
 }
@@ -263,6 +263,7 @@ void EvalSettings::declare(Schema& schema) {
   schema.integer(shots, "eval.shots", 4, 1, 1024, "shots", "demonstrations per query");
   schema.integer(beam, "eval.beam", 1, 1, 64, "", "sequences that SabER follows at once; 1: greedy");
   schema.integer(seed, "eval.seed", 1, 0, Schema::kAny, "", "seed of the random selections");
+  schema.flag(baselines, "eval.baselines", true, "rows of the selections that need no training");
   schema.texts(also, "eval.also", {}, "more rows for the table, which take longer (docs/baselines.md)",
                OnResume::may_change, "one of iqpr, iq2iq_demo, iq2iq_saber, oracle_beam", is_also);
 }

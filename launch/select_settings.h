@@ -31,7 +31,9 @@ struct EvalSettings {
   std::int64_t shots = 0;         // eval.shots
   std::int64_t beam = 0;          // eval.beam
   std::int64_t seed = 0;          // eval.seed
+  bool baselines = true;          // eval.baselines
   std::vector<std::string> also;  // eval.also
+
   void declare(Schema& schema);
 };
 

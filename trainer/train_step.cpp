@@ -84,7 +84,10 @@ double Trainer::add_gradients(Objective& objective, const std::vector<std::int64
     torch::Tensor loss;
     {
       const Bf16Products bf16(options_.bf16, parameters_.values().device().type());
-      loss = objective.loss_sum(model_, part) * ((size > 0 ? 1.0 : 0.0) / static_cast<double>(samples.size()));
+      loss = objective.loss_sum(model_, part);
+      const torch::Tensor penalty = model_->penalty_sum(size_of(part));
+      loss =
+          (penalty.defined() ? loss + penalty : loss) * ((size > 0 ? 1.0 : 0.0) / static_cast<double>(samples.size()));
     }
     parameters_.loss().add_(loss.detach());
     if (i + 1 == parts) reduction_.begin();

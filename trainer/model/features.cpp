@@ -54,7 +54,8 @@ torch::Tensor Features::fuse(SaberModel& model, const torch::Tensor& rows) const
   const torch::Tensor places = places_of(rows.flatten());
   std::vector<std::int64_t> shape(rows.sizes().begin(), rows.sizes().end());
   shape.push_back(model->settings().width);
-  return model->fuse(rows_of(image_, places), rows_of(query_result_, places)).view(shape);
+  const bool question_only = model->settings().demonstration_text == "query";
+  return model->fuse(rows_of(image_, places), rows_of(question_only ? query_ : query_result_, places)).view(shape);
 }
 
 }  // namespace saber

@@ -32,13 +32,15 @@ torch::Tensor projection(const at::IntArrayRef sizes, const std::string& name) {
   return tall ? basis : basis.t();
 }
 
-torch::Tensor initial_value(const std::string& name, const torch::Tensor& p, std::int64_t blocks, std::uint64_t seed) {
+torch::Tensor initial_value(const std::string& name, const torch::Tensor& p, std::int64_t blocks, std::uint64_t seed,
+                            bool similarity) {
   const RandomStream stream(seed, "initial " + name);
-  if (contains(name, "fusion.") && contains(name, "projection")) return projection(p.sizes(), name);
-  if (contains(name, "fusion.gate") || name == "head.weight" || name == "end_key") return torch::zeros_like(p);
-  if (name == "begin" || name == "task") return normals(p.sizes(), stream);
+  if (similarity && contains(name, "projection")) return projection(p.sizes(), name);
+  if (contains(name, "fusion.gate") || (similarity && name == "head.weight") || name == "end_key")
+    return torch::zeros_like(p);
+  if (name == "begin" || name == "task" || name == "guider_start") return normals(p.sizes(), stream);
   if (name == "position") return 0.02 * normals(p.sizes(), stream);
-  if (name == "log_scale") return torch::full_like(p, 2.3);
+  if (name == "log_scale") return torch::full_like(p, similarity ? 2.3 : 0.0);
   if (ends_with(name, "alpha") || (contains(name, "norm") && ends_with(name, "weight"))) return torch::ones_like(p);
   if (ends_with(name, "bias")) return torch::zeros_like(p);
   ensure(p.dim() == 2, "every parameter has a rule for its initial value");
@@ -50,11 +52,12 @@ torch::Tensor initial_value(const std::string& name, const torch::Tensor& p, std
 
 }  // namespace
 
-void initialise(torch::nn::Module& model, std::uint64_t seed) {
+void initialise(torch::nn::Module& model, std::uint64_t seed, bool similarity) {
   const torch::NoGradGuard no_grad;
   std::int64_t blocks = 0;
   for (const auto& child : model.named_children()) blocks += contains(child.key(), "block") ? 1 : 0;
-  for (auto& item : model.named_parameters()) item.value().copy_(initial_value(item.key(), item.value(), blocks, seed));
+  for (auto& item : model.named_parameters())
+    item.value().copy_(initial_value(item.key(), item.value(), blocks, seed, similarity));
 }
 
 }  // namespace saber

@@ -14,21 +14,16 @@
 
 namespace saber {
 
-// Frozen embeddings of a batch of queries, rows L2-normalised. The queries' results are not among them.
-struct QueryBatch {
-  torch::Tensor image;        // [batch, D_I]
-  torch::Tensor query;        // [batch, D_T], E_T(Q)
-  torch::Tensor instruction;  // [batch, D_T], E_T(Inst')
-};
-
 // What the model makes of a batch of queries before it sees a demonstration: the same for every prefix.
 struct QueryState {
   torch::Tensor fused;   // e of the query, [batch, d]
-  torch::Tensor guided;  // g0, [batch, d]
+  torch::Tensor guided;  // g0, [batch, d]; undefined without a guider
+  torch::Tensor token;   // what its token is beside e, [batch, d]; undefined with [TASK]
 
   // The states of the given queries, int64 [n], which may repeat.
   QueryState select(const torch::Tensor& queries) const {
-    return {fused.index_select(0, queries), guided.index_select(0, queries)};
+    const auto of = [&](const torch::Tensor& all) { return all.defined() ? all.index_select(0, queries) : all; };
+    return {of(fused), of(guided), of(token)};
   }
 };
 
@@ -48,26 +43,33 @@ class SaberModelImpl : public torch::nn::Module {
   torch::Tensor choose(const QueryState& queries, const torch::Tensor& shots);
   torch::Tensor forward(const QueryBatch& queries, const torch::Tensor& shots) { return choose(read(queries), shots); }
 
+  // What `samples` samples add to the sum of their losses: model.guider_penalty |W_TG|^2 each, minus
+  // model.mask_sparsity times the divergence of each one's mask from a uniform one (docs/model.md, Penalties), of the
+  // last choose(), which read these samples and no others. Undefined where both are 0.
+  torch::Tensor penalty_sum(std::int64_t samples) const;
+
   // e of [EOS], [d]; a key beside the library in `imitate` only.
   const torch::Tensor& end_key() const { return end_key_; }
   const ModelSettings& settings() const { return settings_; }
 
  private:
-  torch::Tensor query_token(const torch::Tensor& inputs, const torch::Tensor& fused_query);
+  torch::Tensor query_token(const QueryState& queries);
   torch::Tensor embed_sequence(const torch::Tensor& query_token, const torch::Tensor& shots);
 
   ModelSettings settings_;
-  bool plain_;
+  bool plain_, reads_guider_ = false;
   double width_root_;
   Fusion fusion_{nullptr};
-  TaskGuider guider_{nullptr};          // saber; with plain: the MLP of the query's token
+  QueryMlp guider_{nullptr};            // W_TG; absent where the guider starts as a learned vector
+  QueryMlp query_in_{nullptr};          // the plain query token's
   torch::nn::Linear task_in_{nullptr};  // W_q of the [TASK] token
   std::vector<TaskMask> masks_;
   std::vector<GuiderUpdate> updates_;
   std::vector<Block> blocks_;
   torch::nn::LayerNorm norm_{nullptr};
   torch::nn::Linear head_{nullptr};
-  torch::Tensor begin_, task_, end_key_, position_, log_scale_;
+  torch::Tensor begin_, task_, guider_start_, end_key_, position_, log_scale_;
+  torch::Tensor mask_divergence_;  // of the last choose(), summed over its batch; with model.mask_sparsity alone
 };
 TORCH_MODULE(SaberModel);
 

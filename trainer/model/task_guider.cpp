@@ -1,24 +1,33 @@
 #include "trainer/model/task_guider.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 namespace saber {
 namespace nn = torch::nn;
 
-torch::Tensor scaled_query_inputs(const torch::Tensor& image, const torch::Tensor& query,
-                                  const torch::Tensor& instruction) {
+QueryMlpImpl::QueryMlpImpl(std::int64_t width, const EmbeddingWidths& widths, std::vector<std::string> inputs) {
+  const auto takes = [&](const char* name) { return std::find(inputs.begin(), inputs.end(), name) != inputs.end(); };
+  image_ = takes("image");
+  query_ = takes("query");
+  instruction_ = takes("instruction");
+  const std::int64_t texts = (query_ ? 1 : 0) + (instruction_ ? 1 : 0);
+  up_ = register_module("up", nn::Linear((image_ ? widths.image : 0) + texts * widths.text, 4 * width));
+  down_ = register_module("down", nn::Linear(4 * width, width));
+}
+
+torch::Tensor QueryMlpImpl::forward(const QueryBatch& queries) {
   const auto scaled = [](const torch::Tensor& x) { return x * std::sqrt(static_cast<double>(x.size(-1))); };
-  return torch::cat({scaled(image), scaled(query), scaled(instruction)}, -1);
+  std::vector<torch::Tensor> inputs;
+  if (image_) inputs.push_back(scaled(queries.image));
+  if (query_) inputs.push_back(scaled(queries.query));
+  if (instruction_) inputs.push_back(scaled(queries.instruction));
+  return down_(torch::gelu(up_(torch::cat(inputs, -1))));
 }
 
-TaskGuiderImpl::TaskGuiderImpl(const ModelSettings& settings, const EmbeddingWidths& widths) {
-  up_ = register_module("up", nn::Linear(widths.image + 2 * widths.text, 4 * settings.width));
-  down_ = register_module("down", nn::Linear(4 * settings.width, settings.width));
-}
-
-torch::Tensor TaskGuiderImpl::forward(const torch::Tensor& inputs) {
-  return down_(torch::gelu(up_(inputs)));
+torch::Tensor QueryMlpImpl::squared_weights() const {
+  return up_->weight.square().sum() + down_->weight.square().sum();
 }
 
 GuiderUpdateImpl::GuiderUpdateImpl(const ModelSettings& settings)

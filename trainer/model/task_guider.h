@@ -7,21 +7,30 @@
 
 namespace saber {
 
-// picture, question and instruction of a query, scaled to unit variance and concatenated: [batch, D_I + 2 D_T].
-torch::Tensor scaled_query_inputs(const torch::Tensor& image, const torch::Tensor& query,
-                                  const torch::Tensor& instruction);
+// Frozen embeddings of a batch of queries, rows L2-normalised. The queries' results are not among them.
+struct QueryBatch {
+  torch::Tensor image;        // [batch, D_I]
+  torch::Tensor query;        // [batch, D_T], E_T(Q)
+  torch::Tensor instruction;  // [batch, D_T], E_T(Inst')
+};
 
-class TaskGuiderImpl : public torch::nn::Module {
+// An MLP with 4d hidden units on some of a query's three embeddings, scaled to unit variance and concatenated: what the
+// guider starts from (eq. 7), and in the plain control the query's token.
+class QueryMlpImpl : public torch::nn::Module {
  public:
-  TaskGuiderImpl(const ModelSettings& settings, const EmbeddingWidths& widths);
+  // inputs: of image, query, instruction.
+  QueryMlpImpl(std::int64_t width, const EmbeddingWidths& widths, std::vector<std::string> inputs);
 
-  // scaled_query_inputs [batch, D_I + 2 D_T] -> g0 [batch, d].
-  torch::Tensor forward(const torch::Tensor& inputs);
+  // [batch, d]
+  torch::Tensor forward(const QueryBatch& queries);
+  // |W_1|^2 + |W_2|^2, a scalar.
+  torch::Tensor squared_weights() const;
 
  private:
+  bool image_, query_, instruction_;
   torch::nn::Linear up_{nullptr}, down_{nullptr};
 };
-TORCH_MODULE(TaskGuider);
+TORCH_MODULE(QueryMlp);
 
 class GuiderUpdateImpl : public torch::nn::Module {
  public:

@@ -13,6 +13,16 @@ torch::Tensor pairwise_cosine(const torch::Tensor& e) {
   return torch::matmul(unit, unit.transpose(1, 2));
 }
 
+torch::Tensor divergence_from_uniform(const torch::Tensor& mask) {
+  const std::int64_t n = mask.size(1) - 1;
+  if (n < 2) return torch::zeros({mask.size(0)}, mask.options());
+  const torch::Tensor rows = mask.slice(1, 2).slice(2, 1);  // [batch, n - 1, n]; row r sees columns 0..r + 1
+  const torch::Tensor later = torch::ones({n - 1, n}, rows.options().dtype(torch::kBool)).triu(2);
+  const torch::Tensor log_p = rows.masked_fill(later, -1e30).log_softmax(-1);
+  const torch::Tensor seen = torch::arange(2, n + 1, rows.options());
+  return ((log_p.exp() * log_p.masked_fill(later, 0)).sum(-1) + seen.log()).mean(-1);
+}
+
 TaskMaskImpl::TaskMaskImpl(const ModelSettings& settings)
     : printed_sign_(settings.mask == "paper"), width_root_(std::sqrt(static_cast<double>(settings.width))) {
   const std::int64_t d = settings.width;

@@ -10,6 +10,10 @@ namespace saber {
 // Cosines between the fused embeddings of query and demonstrations, e [batch, n, d] -> [batch, n, n].
 torch::Tensor pairwise_cosine(const torch::Tensor& e);
 
+// How far each sequence's attention would be from a uniform one by its mask alone: KL(softmax(M_i) || uniform) over the
+// columns 1..i, mean over the rows i >= 2 of the demonstrations. mask [batch, n + 1, n + 1] -> [batch]; n = 1: 0.
+torch::Tensor divergence_from_uniform(const torch::Tensor& mask);
+
 class TaskMaskImpl : public torch::nn::Module {
  public:
   explicit TaskMaskImpl(const ModelSettings& settings);

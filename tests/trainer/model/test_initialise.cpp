@@ -34,7 +34,7 @@ TEST(Initialise, DependsOnTheSeedAndNothingElse) {
 TEST(Initialise, ParametersOfTheSameNameAreSharedByBothKinds) {
   SaberModel saber = model_with(7), plain = model_with(7, 64, "plain");
   const auto a = test::parameters_of(*saber), b = test::parameters_of(*plain);
-  for (const std::string name : {"block0.qkv.weight", "block1.up.weight", "begin", "guider.up.weight"}) {
+  for (const std::string name : {"block0.qkv.weight", "block1.up.weight", "begin", "log_scale"}) {
     EXPECT_TRUE(torch::equal(a.at(name), b.at(name))) << name;
   }
 }
@@ -60,6 +60,17 @@ TEST(Initialise, TheHeadStartsAtSimilarity) {
   }
   EXPECT_NEAR(p.at("log_scale").item<double>(), 2.3, 1e-6);
   EXPECT_EQ(p.at("mask0.alpha").item<double>(), 1);
+}
+
+TEST(Initialise, WithoutThatStartTheHeadIsDrawn) {
+  ModelSettings settings;
+  settings.width = 128;
+  settings.head_start = "random";
+  SaberModel model(settings, EmbeddingWidths{128, 128}, 1);
+  auto p = test::parameters_of(*model);
+  EXPECT_EQ(p.at("log_scale").item<double>(), 0);
+  EXPECT_NEAR(p.at("head.weight").std().item<double>() * std::sqrt(256.0), 1, 0.05);
+  EXPECT_NEAR(p.at("fusion.text_projection.weight").std().item<double>() * std::sqrt(128.0), 1, 0.05);
 }
 
 TEST(Initialise, WeightsHaveTheVarianceOfTheirFanIn) {

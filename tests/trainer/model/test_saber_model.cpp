@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <ostream>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -17,20 +21,47 @@ namespace saber {
 namespace {
 
 struct Kind {
-  std::string kind, mask;
+  std::string name;
+  std::function<void(ModelSettings&)> change;
 };
+std::ostream& operator<<(std::ostream& out, const Kind& kind) {
+  return out << kind.name << ' ';
+}
+
+// SabER, the plain control, and every part taken away or replaced.
 const std::vector<Kind>& all_kinds() {
-  static const std::vector<Kind> kinds = {{"saber", "relevance"}, {"saber", "paper"}, {"saber", "none"}, {"plain", ""}};
+  static const std::vector<Kind> kinds = {
+      {"saber", [](ModelSettings&) {}},
+      {"plain", [](ModelSettings& s) { s.kind = "plain"; }},
+      {"mask paper", [](ModelSettings& s) { s.mask = "paper"; }},
+      {"mask none", [](ModelSettings& s) { s.mask = "none"; }},
+      {"gate none", [](ModelSettings& s) { s.gate = "none"; }},
+      {"no task", [](ModelSettings& s) { s.query_token = "plain"; }},
+      {"no guider update", [](ModelSettings& s) { s.guider_update = false; }},
+      {"head without guider", [](ModelSettings& s) { s.head_reads_guider = false; }},
+      {"random guider", [](ModelSettings& s) { s.guider_inputs = {"random"}, s.query_token = "plain"; }},
+      {"guider of texts",
+       [](ModelSettings& s) {
+         s.guider_inputs = {"query", "instruction"};
+       }},
+      {"guider of the picture", [](ModelSettings& s) { s.guider_inputs = {"image"}, s.query_token = "plain"; }},
+  };
   return kinds;
+}
+
+const Kind& kind_named(const std::string& name) {
+  for (const Kind& kind : all_kinds()) {
+    if (kind.name == name) return kind;
+  }
+  throw std::invalid_argument(name);
 }
 
 ModelSettings settings_of(const Kind& kind, std::int64_t width = 16) {
   ModelSettings settings;
-  settings.kind = kind.kind;
-  if (!kind.mask.empty()) settings.mask = kind.mask;
   settings.width = width;
   settings.heads = 2;
   settings.max_shots = 6;
+  kind.change(settings);
   return settings;
 }
 
@@ -55,9 +86,9 @@ TEST(SaberModel, NoDemonstrationChangesAnythingBeforeIt) {
       torch::Tensor changed = shots.clone();
       changed.select(1, k).copy_(torch::randn({3, 16}));
       const torch::Tensor after = model(queries, changed);
-      EXPECT_TRUE(torch::equal(after.narrow(1, 0, k + 1), before.narrow(1, 0, k + 1))) << kind.kind << kind.mask << k;
+      EXPECT_TRUE(torch::equal(after.narrow(1, 0, k + 1), before.narrow(1, 0, k + 1))) << kind << k;
       for (std::int64_t i = k + 1; i <= kShots; ++i) {
-        EXPECT_FALSE(torch::allclose(after.select(1, i), before.select(1, i))) << kind.kind << kind.mask << k << i;
+        EXPECT_FALSE(torch::allclose(after.select(1, i), before.select(1, i))) << kind << k << i;
       }
     }
   }
@@ -74,7 +105,7 @@ TEST(SaberModel, ALongerSequenceGivesThePrefixTheSameValues) {
     for (std::int64_t k = 0; k < 4; ++k) {
       const torch::Tensor part = model(queries, shots.narrow(1, 0, k));
       ASSERT_EQ(part.size(1), k + 1);
-      EXPECT_TRUE(torch::allclose(part, whole.narrow(1, 0, k + 1), 1e-10, 1e-10)) << kind.kind << kind.mask << k;
+      EXPECT_TRUE(torch::allclose(part, whole.narrow(1, 0, k + 1), 1e-10, 1e-10)) << kind << k;
     }
   }
 }
@@ -131,7 +162,7 @@ TEST(SaberModel, TheInstructionReachesTheFirstChoice) {
     QueryBatch queries = random_queries(2, {8, 8}, torch::kFloat32);
     const torch::Tensor none = torch::empty({2, 0, 16}), before = model(queries, none);
     queries.instruction = random_queries(2, {8, 8}, torch::kFloat32).instruction;
-    EXPECT_FALSE(torch::allclose(model(queries, none), before)) << kind.kind << kind.mask;
+    EXPECT_FALSE(torch::allclose(model(queries, none), before)) << kind;
   }
 }
 
@@ -161,23 +192,112 @@ TEST(SaberModel, ParametersDoNotDependOnTheLibrary) {
     sizes.library = library;
     const EmbeddingSet set = test::small_set(sizes);
     const Features features(set, torch::kFloat32);
-    SaberModel model(settings_of({"saber", "relevance"}), features.widths(), 1);
+    SaberModel model(settings_of(kind_named("saber")), features.widths(), 1);
     EXPECT_EQ(features.fuse(model, rows_tensor(set.rows_of(Split::library))).size(0), library);
     counts.push_back(num_parameters(model));
   }
   EXPECT_EQ(counts[0], counts[1]);
 }
 
-TEST(SaberModel, MasksAndGuiderUpdatesAreAbsentWhereTheyAreSwitchedOff) {
-  const auto has = [](const Kind& kind, const std::string& part) {
-    for (const auto& item : SaberModel(settings_of(kind), EmbeddingWidths{8, 8}, 1)->named_parameters()) {
+TEST(SaberModel, WhatIsSwitchedOffHasNoParameters) {
+  const auto has = [](const std::string& kind, const std::string& part) {
+    const SaberModel model(settings_of(kind_named(kind)), EmbeddingWidths{8, 8}, 1);
+    for (const auto& item : model->named_parameters()) {
       if (item.key().find(part) == 0) return true;
     }
     return false;
   };
-  EXPECT_TRUE(has({"saber", "relevance"}, "mask1.") && has({"saber", "relevance"}, "guider_update1."));
-  EXPECT_TRUE(!has({"saber", "none"}, "mask") && has({"saber", "none"}, "guider_update1."));
-  EXPECT_TRUE(!has({"plain", ""}, "mask") && !has({"plain", ""}, "guider_update"));
+  for (const std::string part : {"mask1.", "guider_update1.", "guider.", "task", "task_in.", "fusion.gate."})
+    EXPECT_TRUE(has("saber", part)) << part;
+  for (const std::string part : {"query_in.", "guider_start"}) EXPECT_FALSE(has("saber", part)) << part;
+  EXPECT_TRUE(!has("mask none", "mask") && has("mask none", "guider_update1."));
+  EXPECT_TRUE(has("plain", "query_in.") && !has("plain", "task"));
+  EXPECT_TRUE(!has("plain", "mask") && !has("plain", "guider"));
+  EXPECT_TRUE(has("no task", "query_in.") && has("no task", "guider.") && !has("no task", "task"));
+  EXPECT_TRUE(!has("no guider update", "guider_update") && has("no guider update", "guider."));
+  EXPECT_TRUE(has("head without guider", "guider_update0.") && !has("head without guider", "guider_update1."));
+  EXPECT_TRUE(has("random guider", "guider_start") && !has("random guider", "guider."));
+  EXPECT_FALSE(has("gate none", "fusion.gate."));
+}
+
+TEST(SaberModel, ARandomGuiderKnowsNoQuery) {
+  const torch::NoGradGuard no_grad;
+  SaberModel model(settings_of(kind_named("random guider")), EmbeddingWidths{8, 8}, 1);
+  const torch::Tensor guided = model->read(random_queries(3, {8, 8}, torch::kFloat32)).guided;
+  EXPECT_TRUE(torch::equal(guided[0], guided[1]) && torch::equal(guided[0], guided[2]));
+  EXPECT_NEAR(guided[0].std().item<double>(), 1, 0.6);
+}
+
+TEST(SaberModel, TheHeadReadsTheGuiderOnlyWhereItIsTold) {
+  const torch::NoGradGuard no_grad;
+  for (const bool reads : {true, false}) {
+    SaberModel model(settings_of(kind_named(reads ? "saber" : "head without guider")), EmbeddingWidths{8, 8}, 1);
+    test::randomise(*model, 2, 0.3);
+    QueryState state = model->read(random_queries(2, {8, 8}, torch::kFloat32));
+    const torch::Tensor none = torch::empty({2, 0, 16}), before = model->choose(state, none);
+    state.guided = torch::randn_like(state.guided);
+    EXPECT_NE(torch::allclose(model->choose(state, none), before), reads) << "the mask has nothing to weigh there";
+  }
+}
+
+TEST(SaberModel, WithoutThatStartAnUntrainedOneKnowsNoSimilarity) {
+  const torch::NoGradGuard no_grad;
+  ModelSettings settings = settings_of(kind_named("saber"));
+  settings.head_start = "random";
+  SaberModel model(settings, EmbeddingWidths{8, 8}, 1);
+  const QueryBatch queries = random_queries(64, {8, 8}, torch::kFloat32);
+  // Its own picture and text as a demonstration is what similarity would choose.
+  const torch::Tensor z = model(queries, torch::empty({64, 0, 16})).select(1, 0);
+  const torch::Tensor logits = torch::matmul(z, model->fuse(queries.image, queries.query).t());
+  const double own = torch::nn::functional::softmax(logits, 1).diag().mean().item<double>();
+  EXPECT_LT(own, 0.2);
+}
+
+TEST(SaberModel, PenaltiesAreOnesOfEachSample) {
+  for (const auto& [sparsity, penalty] : {std::pair{0.0, 0.0}, {0.5, 0.0}, {0.0, 0.25}, {0.5, 0.25}}) {
+    ModelSettings settings = settings_of(kind_named("saber"));
+    settings.mask_sparsity = sparsity;
+    settings.guider_penalty = penalty;
+    SaberModel model(settings, EmbeddingWidths{8, 8}, 1);
+    model->to(torch::kFloat64);
+    test::randomise(*model, 2, 0.3);
+    const QueryBatch queries = random_queries(4, {8, 8}, torch::kFloat64);
+    const torch::Tensor shots = torch::randn({4, 3, 16}, torch::kFloat64);
+    const auto of = [&](std::int64_t first, std::int64_t count) {
+      const auto part = [&](const torch::Tensor& x) { return x.narrow(0, first, count); };
+      model({part(queries.image), part(queries.query), part(queries.instruction)}, part(shots));
+      return model->penalty_sum(count);
+    };
+    if (sparsity + penalty == 0) {
+      EXPECT_FALSE(of(0, 4).defined());
+      continue;
+    }
+    const double all = of(0, 4).item<double>(), parts = of(0, 1).item<double>() + of(1, 3).item<double>();
+    EXPECT_NEAR(all, parts, 1e-10);
+    test::NamedInputs p = test::parameters_of(*model);
+    const double squares =
+        (p.at("guider.up.weight").square().sum() + p.at("guider.down.weight").square().sum()).item<double>();
+    if (sparsity == 0) EXPECT_NEAR(all, 4 * penalty * squares, 1e-9);
+    if (penalty == 0) EXPECT_LT(all, -1e-4) << "a divergence is rewarded";
+    test::NamedInputs moved;
+    if (penalty > 0) moved["guider.up.weight"] = p.at("guider.up.weight");
+    if (sparsity > 0) moved["mask0.out.weight"] = p.at("mask0.out.weight");
+    test::expect_gradients_match([&] { return of(0, 4); }, moved, test::Along::random_directions);
+  }
+}
+
+TEST(SaberModel, SettingsThatContradictEachOtherAreRefused) {
+  const auto refused = [](const std::function<void(ModelSettings&)>& change) {
+    ModelSettings settings;
+    change(settings);
+    EXPECT_THROW(SaberModel(settings, EmbeddingWidths{8, 8}, 1), Error);
+  };
+  refused([](ModelSettings& s) { s.guider_inputs = {}; });
+  refused([](ModelSettings& s) { s.guider_inputs = {"image", "random"}; });
+  refused([](ModelSettings& s) { s.mask = "none", s.head_reads_guider = false; });
+  refused([](ModelSettings& s) { s.kind = "plain", s.guider_penalty = 1; });
+  refused([](ModelSettings& s) { s.guider_inputs = {"random"}, s.guider_penalty = 1; });
+  refused([](ModelSettings& s) { s.mask = "none", s.mask_sparsity = 1; });
 }
 
 TEST(SaberModel, AWidthThatTheHeadsDoNotDivideIsRefused) {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "tests/support/gradient_check.h"
 
@@ -21,27 +23,48 @@ torch::Tensor later() {
   return torch::ones({kLength, kLength}, torch::kBool).triu(1);
 }
 
-TEST(TaskGuider, InputsHaveUnitVariance) {
+const std::vector<std::string> kAll = {"image", "query", "instruction"};
+
+TEST(QueryMlp, ReadsTheNamedInputsAtUnitVariance) {
   const auto unit = [](std::int64_t width) {
     const torch::Tensor x = torch::randn({2, width});
     return x / x.norm(2, 1, true);
   };
   const torch::Tensor image = unit(9), query = unit(4), instruction = unit(4);
-  const torch::Tensor inputs = scaled_query_inputs(image, query, instruction);
-  ASSERT_EQ(inputs.sizes(), (std::vector<std::int64_t>{2, 17}));
-  EXPECT_TRUE(torch::allclose(inputs, torch::cat({3 * image, 2 * query, 2 * instruction}, 1)));
+  const auto by_hand = [](QueryMlp& mlp, const torch::Tensor& inputs) {
+    test::NamedInputs p = test::parameters_of(*mlp);
+    const torch::Tensor hidden = torch::gelu(inputs.matmul(p.at("up.weight").t()) + p.at("up.bias"));
+    return hidden.matmul(p.at("down.weight").t()) + p.at("down.bias");
+  };
+  const QueryBatch queries{image, query, instruction};
+  const EmbeddingWidths widths{9, 4};
+  QueryMlp all(kGuiderWidth, widths, kAll), question(kGuiderWidth, widths, std::vector<std::string>{"query"}),
+      others(kGuiderWidth, widths, std::vector<std::string>{"instruction", "image"});
+  EXPECT_TRUE(torch::allclose(all(queries), by_hand(all, torch::cat({3 * image, 2 * query, 2 * instruction}, 1))));
+  EXPECT_TRUE(torch::allclose(question(queries), by_hand(question, 2 * query)));
+  EXPECT_TRUE(torch::allclose(others(queries), by_hand(others, torch::cat({3 * image, 2 * instruction}, 1))));
 }
 
-TEST(TaskGuider, GradientsMatchCentralDifferences) {
-  TaskGuider guider(guider_settings(), EmbeddingWidths{3, 2});
+TEST(QueryMlp, GradientsMatchCentralDifferences) {
+  QueryMlp guider(kGuiderWidth, EmbeddingWidths{3, 2}, kAll);
   guider->to(torch::kFloat64);
   test::randomise(*guider, 1);
-  const torch::Tensor x = torch::randn({2, 7}, torch::kFloat64).requires_grad_();
+  const auto drawn = [](std::int64_t width) { return torch::randn({2, width}, torch::kFloat64).requires_grad_(); };
+  const QueryBatch x{drawn(3), drawn(2), drawn(2)};
   const torch::Tensor weights = torch::randn({2, kGuiderWidth}, torch::kFloat64);
   test::NamedInputs inputs = test::parameters_of(*guider);
   EXPECT_EQ(inputs.at("up.weight").sizes(), (std::vector<std::int64_t>{4 * kGuiderWidth, 7}));
-  inputs["x"] = x;
+  inputs["image"] = x.image;
+  inputs["query"] = x.query;
+  inputs["instruction"] = x.instruction;
   test::expect_gradients_match([&] { return (guider(x) * weights).sum(); }, inputs);
+  test::NamedInputs matrices;
+  for (const std::string name : {"up.weight", "down.weight"}) matrices[name] = inputs.at(name);
+  test::expect_gradients_match([&] { return guider->squared_weights(); }, matrices);
+  EXPECT_NEAR(
+      guider->squared_weights().item<double>(),
+      matrices.at("up.weight").square().sum().item<double>() + matrices.at("down.weight").square().sum().item<double>(),
+      1e-10);
 }
 
 class Update : public testing::Test {

@@ -46,6 +46,18 @@ TEST(TaskMask, GradientsMatchCentralDifferences) {
   }
 }
 
+TEST(TaskMask, DivergenceFromUniformByHand) {
+  // Row 2 sees columns 1, 2 (0-based 0, 1 of the tokens) with masks log 3 and 0: p = 3/4, 1/4; row 3 sees three equal
+  // ones: 0. [BOS]'s row and column, row 1 and what lies above the diagonal do not count.
+  torch::Tensor mask = torch::full({1, 4, 4}, 7.0, torch::kFloat64);
+  mask[0][2][1] = std::log(3.0);
+  mask[0][2][2] = 0;
+  mask[0].select(0, 3).slice(0, 1).fill_(5);
+  const double wanted = (std::log(2.0) + 0.75 * std::log(0.75) + 0.25 * std::log(0.25)) / 2;
+  EXPECT_NEAR(divergence_from_uniform(mask).item<double>(), wanted, 1e-12);
+  EXPECT_EQ(divergence_from_uniform(mask.narrow(1, 0, 2).narrow(2, 0, 2)).item<double>(), 0) << "no demonstration";
+}
+
 TEST(TaskMask, GateIsTheMlpOnTheConcatenation) {
   Inputs in("relevance");
   const auto p = test::parameters_of(*in.mask);
