@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <optional>
 #include <set>
 
 #include "core/atomic_file.h"
@@ -13,6 +14,7 @@
 #include "launch/commands.h"
 #include "launch/inputs.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
+#include "trainer/search/baselines.h"
 #include "trainer/search/beam.h"
 #include "trainer/search/library.h"
 #include "trainer/search/pool.h"
@@ -31,6 +33,7 @@ std::vector<std::int64_t> rows_to_score(const ScoreSettings& settings, const Emb
 
 // Found before anything starts, and not by one rank in the middle of its work.
 void require_pools(const ScoreSettings& settings, const EmbeddingSet& set, const std::vector<std::int64_t>& rows) {
+  if (settings.sequences != "beam") return;  // no pools
   if (settings.pool.size < settings.shots) {
     throw_bad_input(
         fmt::format("score.pool_size is {}, wanted at least score.shots = {}", settings.pool.size, settings.shots));
@@ -57,6 +60,11 @@ ScoreTreeOrigin origin_of(const ScoreSettings& settings, const EmbeddingSet& set
   origin.beam = settings.beam;
   origin.pool_size = settings.pool.size;
   origin.seed = settings.pool.seed;
+  if (settings.sequences != "beam") {
+    origin.pool = "the list of " + settings.sequences;
+    origin.beam = 1;
+    origin.pool_size = settings.shots;
+  }
   return origin;
 }
 
@@ -128,6 +136,9 @@ void ScoreSettings::declare(Schema& schema) {
   schema.choice(split, "score.split", "train", {"train", "validation", "test"}, "queries to score");
   schema.integer(max_queries, "score.max_queries", 0, 0, Schema::kAny, "queries", "only the first so many; 0: all");
   schema.integer(shots, "score.shots", 4, 1, 64, "shots", "length N of the longest sequences");
+  schema.choice(
+      sequences, "score.sequences", "beam", {"beam", "random", "i2i", "iq2iq"},
+      "what is scored: a beam search among the candidates; or the one list that this selection gives, as in eval");
   schema.integer(beam, "score.beam", 4, 1, 1024, "", "width b of the beam");
   schema.choice(pool.kind, "score.pool", "mixed", {"random", "similarity", "mixed"},
                 "candidates of a query: random; the most similar; half of them from the score.nearest most similar");
@@ -164,14 +175,18 @@ int run_score(const MpiSession& session, const Settings& settings, const torch::
   }
 
   const Similarity similarity(set);
+  std::optional<Baselines> lists;
+  if (score.sequences != "beam") lists.emplace(set, score.shots, score.pool.seed);
+  const auto nodes_of = [&](std::int64_t row) {
+    if (lists) return score_list(*scorer, set, {row, lists->select(score.sequences, std::vector{row})[0]});
+    return beam_search(*scorer, set, row, candidate_pool(score.pool, set, similarity, row), score.beam, score.shots);
+  };
   ScoreJournal journal(journal_folder(score), plan.attempt, session.rank(), origin);
   const std::int64_t mine = (size_of(plan.rows) - session.rank() + session.world_size() - 1) / session.world_size();
   Progress progress("score (rank 0's share)", "queries", mine, !session.is_root());
   std::int64_t evaluations = 0;
   for (std::int64_t i = session.rank(); i < size_of(plan.rows); i += session.world_size()) {
-    const std::int64_t row = plan.rows[index_of(i)];
-    const QueryNodes nodes =
-        beam_search(*scorer, set, row, candidate_pool(score.pool, set, similarity, row), score.beam, score.shots);
+    const QueryNodes nodes = nodes_of(plan.rows[index_of(i)]);
     journal.append(nodes);
     evaluations += nodes.size();
     progress.add(1, fmt::format("{:.0f} evaluations/s",

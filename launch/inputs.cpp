@@ -75,10 +75,17 @@ std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::
   return session.on_root([&] { return read_checkpoint(folder).folder.string(); });
 }
 
-TrainedModel load_trained_model(const std::filesystem::path& folder, const EmbeddingWidths& widths,
-                                const torch::Device& device) {
+TrainedModel load_trained_model(const std::filesystem::path& folder, const EmbeddingSet& set,
+                                const EmbeddingWidths& widths, const torch::Device& device) {
   const Checkpoint checkpoint = read_checkpoint(folder);
   SaberModel model = model_of(checkpoint, widths);
+  if (model->id_table() && checkpoint.state.data_fingerprint != set.fingerprint) {
+    throw_bad_input(
+        fmt::format("was trained on a data set with fingerprint {}, this one has {}; a model of kind id_table "
+                    "knows no other library",
+                    checkpoint.state.data_fingerprint, set.fingerprint),
+        checkpoint.folder.string());
+  }
   model->to(device);
   return {model, checkpoint.state.step, checkpoint.folder};
 }

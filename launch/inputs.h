@@ -37,8 +37,9 @@ struct TrainedModel {
 std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::filesystem::path& run_or_step_folder);
 
 // The model of a run folder's newest checkpoint, or of one step-… folder, on `device`, in float32 and without
-// gradients. Throws bad_input when there is none, or when it was built for embeddings of other widths. Not collective.
-TrainedModel load_trained_model(const std::filesystem::path& run_or_step_folder, const EmbeddingWidths& widths,
-                                const torch::Device& device);
+// gradients, for a library of this data set. Throws bad_input when there is none, or when it was built for embeddings
+// of other widths, or, where it knows the library by number alone, for another data set. Not collective.
+TrainedModel load_trained_model(const std::filesystem::path& run_or_step_folder, const EmbeddingSet& set,
+                                const EmbeddingWidths& widths, const torch::Device& device);
 
 }  // namespace saber

@@ -25,7 +25,7 @@ struct RunSelector::Choice {
 RunSelector::RunSelector(const Settings& settings, const std::filesystem::path& checkpoint, c10d::ProcessGroup& group,
                          const EmbeddingSet& library, const Features& features, const SelectOptions& options)
     : group_(group),
-      trained_(load_trained_model(checkpoint, features.widths(), features.device())),
+      trained_(load_trained_model(checkpoint, library, features.widths(), features.device())),
       library_(library),
       head_(library_, features, head_options(settings, group)),
       shots_(options.shots),

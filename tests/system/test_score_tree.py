@@ -52,6 +52,31 @@ class ScoreTree(unittest.TestCase):
                 run_well(self.args(output), ranks=ranks)
                 self.check_finished(output)
 
+    def test_lists_of_a_selection_instead_of_a_search(self):
+        """One path per query: the list that eval's row of this name shows, and its beginnings; any number of ranks."""
+        trees = []
+        for ranks in (None, 2):
+            output = self.output.with_suffix(f".{ranks}.h5")
+            run_well(self.args(output, score__sequences="iq2iq", score__split="validation"), ranks=ranks)
+            trees.append(output.read_bytes())
+        self.assertEqual(*trees)
+        with h5py.File(output) as file:
+            self.assertEqual(file.attrs["pool"], "the list of iq2iq")
+            node = {name: file["node"][name][:].tolist() for name in ("query", "parent", "icd")}
+        with h5py.File(self.world.embeddings) as file:
+            ids = file["id"][:].tolist()
+            row = {id: i for i, id in enumerate(ids)}
+            library = [i for i, split in enumerate(file["split"][:]) if split == 0]
+            unit = [file[name][:] / ((file[name][:] ** 2).sum(1, keepdims=True) ** 0.5) for name in ("image", "query")]
+        for begin in range(0, len(node["query"]), SHOTS + 1):
+            self.assertEqual(len(set(node["query"][begin:begin + SHOTS + 1])), 1)
+            self.assertEqual(node["parent"][begin:begin + SHOTS + 1], [-1, *range(begin, begin + SHOTS)])
+            query = row[node["query"][begin]]
+            similarity = sum(0.5 * vectors[library] @ vectors[query] for vectors in unit)
+            found = [similarity[library.index(row[id])] for id in node["icd"][begin + 1:begin + SHOTS + 1]]
+            self.assertEqual(found, sorted(found), "the most similar stands last")
+            self.assertAlmostEqual(found[-1], similarity.max(), places=5)
+
     def test_killed_with_two_ranks_and_continued_with_three(self):
         self.kill_in_the_middle(ranks=2, rank=1)
         result = run_well(self.args(self.output), ranks=3)

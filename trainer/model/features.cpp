@@ -35,7 +35,10 @@ Features::Features(const EmbeddingSet& set, torch::ScalarType type, torch::Devic
                                              : matrix(set.query_result, set.text_width, image_.options())),
       instruction_(matrix(set.tasks.embedding, set.text_width, image_.options())),
       task_(torch::tensor(at::ArrayRef<std::int32_t>(set.task)).to(torch::kInt64)),
-      place_(set.place.empty() ? torch::Tensor() : rows_tensor(set.place)) {}
+      item_(torch::full({set.num_rows}, -1, torch::kInt64)),
+      place_(set.place.empty() ? torch::Tensor() : rows_tensor(set.place)) {
+  for (const std::int64_t row : set.rows_of(Split::library)) item_[row] = num_items_++;
+}
 
 torch::Tensor Features::places_of(const torch::Tensor& rows) const {
   if (!place_.defined()) return rows;
@@ -51,9 +54,10 @@ QueryBatch Features::queries(std::span<const std::int64_t> rows) const {
 }
 
 torch::Tensor Features::fuse(SaberModel& model, const torch::Tensor& rows) const {
-  const torch::Tensor places = places_of(rows.flatten());
   std::vector<std::int64_t> shape(rows.sizes().begin(), rows.sizes().end());
   shape.push_back(model->settings().width);
+  if (model->id_table()) return model->items(item_.index_select(0, rows.flatten())).view(shape);
+  const torch::Tensor places = places_of(rows.flatten());
   const bool question_only = model->settings().demonstration_text == "query";
   return model->fuse(rows_of(image_, places), rows_of(question_only ? query_ : query_result_, places)).view(shape);
 }

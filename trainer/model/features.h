@@ -19,17 +19,19 @@ class Features {
   // brought to `device` once, and what the calls below return is there.
   Features(const EmbeddingSet& set, torch::ScalarType type, torch::Device device = torch::kCPU);
 
-  EmbeddingWidths widths() const { return {image_.size(1), query_.size(1)}; }
+  EmbeddingWidths widths() const { return {image_.size(1), query_.size(1), num_items_}; }
   torch::Device device() const { return image_.device(); }
   QueryBatch queries(std::span<const std::int64_t> rows) const;
-  // Fused library items; rows int64 on the CPU, of any shape, all of them library rows -> [.., d].
+  // e of library items; rows int64 on the CPU, of any shape, all of them library rows -> [.., d].
   torch::Tensor fuse(SaberModel& model, const torch::Tensor& rows) const;
 
  private:
   torch::Tensor places_of(const torch::Tensor& rows) const;
 
   torch::Tensor image_, query_, query_result_, instruction_;
-  torch::Tensor task_;   // of each row; on the CPU
+  torch::Tensor task_;  // of each row; on the CPU
+  torch::Tensor item_;  // of each row its number among the library rows, -1: none; on the CPU
+  std::int64_t num_items_ = 0;
   torch::Tensor place_;  // of each row in the first three, on the CPU; undefined: every row, in order
 };
 

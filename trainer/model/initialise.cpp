@@ -39,7 +39,7 @@ torch::Tensor initial_value(const std::string& name, const torch::Tensor& p, std
   if (contains(name, "fusion.gate") || (similarity && name == "head.weight") || name == "end_key")
     return torch::zeros_like(p);
   if (name == "begin" || name == "task" || name == "guider_start") return normals(p.sizes(), stream);
-  if (name == "position") return 0.02 * normals(p.sizes(), stream);
+  if (name == "position" || name == "item") return 0.02 * normals(p.sizes(), stream);
   if (name == "log_scale") return torch::full_like(p, similarity ? 2.3 : 0.0);
   if (ends_with(name, "alpha") || (contains(name, "norm") && ends_with(name, "weight"))) return torch::ones_like(p);
   if (ends_with(name, "bias")) return torch::zeros_like(p);

@@ -10,7 +10,7 @@
 namespace saber {
 
 struct ModelSettings {
-  std::string kind = "saber";                                                  // saber | plain
+  std::string kind = "saber";                                                  // saber | plain | id_table
   std::string gate = "vector";                                                 // fusion: vector | scalar | none
   std::string mask = "relevance";                                              // relevance | paper | none
   std::string query_token = "task";                                            // task | plain: the query's token
@@ -33,8 +33,9 @@ struct ModelSettings {
 
 // Widths of the embeddings that a model was built for.
 struct EmbeddingWidths {
-  std::int64_t image = 0;  // D_I
-  std::int64_t text = 0;   // D_T
+  std::int64_t image = 0;    // D_I
+  std::int64_t text = 0;     // D_T
+  std::int64_t library = 0;  // K; of an id_table, which has a vector for each library row
 };
 
 }  // namespace saber

@@ -12,8 +12,10 @@ namespace nn = torch::nn;
 
 void ModelSettings::declare(Schema& schema) {
   const OnResume fixed = OnResume::must_match;
-  schema.choice(kind, "model.kind", "saber", {"saber", "plain"}, "saber, or the plain transformer it is compared with",
-                fixed);
+  schema.choice(
+      kind, "model.kind", "saber", {"saber", "plain", "id_table"},
+      "saber, or what it is compared with: a plain transformer, or one that knows demonstrations by number alone",
+      fixed);
   schema.choice(gate, "model.gate", "vector", {"vector", "scalar", "none"}, "gate that fuses picture and text", fixed);
   schema.choice(mask, "model.mask", "relevance", {"relevance", "paper", "none"}, "task-aware mask of the attention",
                 fixed);
@@ -58,7 +60,7 @@ void require_consistent(const ModelSettings& settings) {
   const bool random = std::find(inputs.begin(), inputs.end(), "random") != inputs.end();
   if (inputs.empty() || (random && inputs.size() > 1))
     throw_bad_input("model.guider_inputs wants one or more of image, query, instruction, or random alone");
-  const bool plain = settings.kind == "plain";
+  const bool plain = settings.kind != "saber";
   if (!plain && settings.mask == "none" && !settings.head_reads_guider)
     throw_bad_input("model.mask is none and model.head_reads_guider false: nothing would read the guider", "",
                     "model.kind: plain is the model without one");
@@ -72,15 +74,20 @@ void require_consistent(const ModelSettings& settings) {
 
 SaberModelImpl::SaberModelImpl(const ModelSettings& settings, const EmbeddingWidths& widths, std::uint64_t seed)
     : settings_(settings),
-      plain_(settings.kind == "plain"),
+      id_table_(settings.kind == "id_table"),
+      plain_(settings.kind != "saber"),
       width_root_(std::sqrt(static_cast<double>(settings.width))) {
   const std::int64_t d = settings.width;
   require_consistent(settings);
-  fusion_ = register_module("fusion", Fusion(settings, widths));
+  ModelSettings fusion = settings;
+  if (id_table_) fusion.gate = "none";
+  fusion_ = register_module("fusion", Fusion(fusion, widths));
   reads_guider_ = !plain_ && settings.head_reads_guider;
   const bool random_guider = settings.guider_inputs == std::vector<std::string>{"random"};
   if (!plain_ && !random_guider) guider_ = register_module("guider", QueryMlp(d, widths, settings.guider_inputs));
-  if (plain_ || settings.query_token == "plain")
+  if (id_table_)
+    item_ = register_parameter("item", torch::empty({widths.library, d}));
+  else if (plain_ || settings.query_token == "plain")
     query_in_ =
         register_module("query_in", QueryMlp(d, widths, std::vector<std::string>{"image", "query", "instruction"}));
   else
@@ -95,17 +102,19 @@ SaberModelImpl::SaberModelImpl(const ModelSettings& settings, const EmbeddingWid
       updates_.push_back(register_module("guider_update" + suffix, GuiderUpdate(settings)));
   }
   norm_ = register_module("norm", nn::LayerNorm(nn::LayerNormOptions({d})));
-  head_ = register_module("head", nn::Linear(nn::LinearOptions(reads_guider_ ? 2 * d : d, d).bias(false)));
+  if (!id_table_)
+    head_ = register_module("head", nn::Linear(nn::LinearOptions(reads_guider_ ? 2 * d : d, d).bias(false)));
   begin_ = register_parameter("begin", torch::empty({d}));
-  if (task_in_) task_ = register_parameter("task", torch::empty({d}));
+  if (task_in_ || id_table_) task_ = register_parameter("task", torch::empty({d}));
   if (!plain_ && random_guider) guider_start_ = register_parameter("guider_start", torch::empty({d}));
   end_key_ = register_parameter("end_key", torch::empty({d}));
   position_ = register_parameter("position", torch::empty({settings.max_shots + 2, d}));
-  log_scale_ = register_parameter("log_scale", torch::empty({}));
+  if (!id_table_) log_scale_ = register_parameter("log_scale", torch::empty({}));
   initialise(*this, seed, settings.head_start == "similarity");
 }
 
 torch::Tensor SaberModelImpl::query_token(const QueryState& queries) {
+  if (id_table_) return task_ + width_root_ * queries.fused;
   if (query_in_) return queries.token + width_root_ * queries.fused;
   const torch::Tensor task = task_.expand_as(queries.fused);
   return task_in_(torch::cat({task, width_root_ * queries.fused}, -1));
@@ -143,13 +152,13 @@ torch::Tensor SaberModelImpl::choose(const QueryState& queries, const torch::Ten
   std::vector<torch::Tensor> divergence;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
     const torch::Tensor mask = masks_.empty() ? torch::Tensor() : masks_[layer](g, e, cosine);
-    if (mask.defined() && settings_.mask_sparsity > 0 && torch::GradMode::is_enabled())
-      divergence.push_back(divergence_from_uniform(mask).sum());
+    if (mask.defined() && settings_.mask_sparsity > 0) divergence.push_back(divergence_from_uniform(mask).sum());
     x = blocks_[layer](x, mask, later);
     if (layer < updates_.size()) g = updates_[layer](g, x, later);
   }
   if (!divergence.empty()) mask_divergence_ = torch::stack(divergence).mean();
   const torch::Tensor hidden = norm_(x);
+  if (id_table_) return hidden.narrow(1, 1, tokens);
   const torch::Tensor read = reads_guider_ ? torch::cat({hidden, g}, -1) : hidden;
   const torch::Tensor chosen = head_(read.narrow(1, 1, tokens));
   return log_scale_.exp() * (settings_.head_start == "similarity" ? chosen + fused_query.unsqueeze(1) : chosen);

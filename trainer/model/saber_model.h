@@ -37,6 +37,10 @@ class SaberModelImpl : public torch::nn::Module {
     return fusion_(image, query_result);
   }
 
+  // The same of an id_table, by the items' numbers, int64 [n]: it reads nothing of them.
+  torch::Tensor items(const torch::Tensor& numbers) { return item_.index_select(0, numbers.to(item_.device())); }
+  bool id_table() const { return id_table_; }
+
   QueryState read(const QueryBatch& queries);
   // z [batch, k + 1, d]: logit(x | query, first i of the k shots) = <z[:, i], e_x> for i = 0..k, the scale s included.
   // shots: e of the prefix, [batch, k, d]; k may be 0.
@@ -57,7 +61,7 @@ class SaberModelImpl : public torch::nn::Module {
   torch::Tensor embed_sequence(const torch::Tensor& query_token, const torch::Tensor& shots);
 
   ModelSettings settings_;
-  bool plain_, reads_guider_ = false;
+  bool id_table_, plain_, reads_guider_ = false;  // plain: no [TASK], guider or mask
   double width_root_;
   Fusion fusion_{nullptr};
   QueryMlp guider_{nullptr};            // W_TG; absent where the guider starts as a learned vector
@@ -68,7 +72,7 @@ class SaberModelImpl : public torch::nn::Module {
   std::vector<Block> blocks_;
   torch::nn::LayerNorm norm_{nullptr};
   torch::nn::Linear head_{nullptr};
-  torch::Tensor begin_, task_, guider_start_, end_key_, position_, log_scale_;
+  torch::Tensor begin_, task_, guider_start_, end_key_, position_, log_scale_, item_;
   torch::Tensor mask_divergence_;  // of the last choose(), summed over its batch; with model.mask_sparsity alone
 };
 TORCH_MODULE(SaberModel);

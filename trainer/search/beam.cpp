@@ -60,4 +60,21 @@ QueryNodes beam_search(Scorer& scorer, const EmbeddingSet& set, std::int64_t que
   return nodes;
 }
 
+QueryNodes score_list(Scorer& scorer, const EmbeddingSet& set, const DemonstrationSequence& list) {
+  std::vector<DemonstrationSequence> beginnings;
+  for (std::size_t length = 0; length <= list.shots.size(); ++length)
+    beginnings.push_back({list.query, {list.shots.begin(), list.shots.begin() + static_cast<std::ptrdiff_t>(length)}});
+  const std::vector<std::optional<Score>> scores = scorer.score(beginnings);
+  QueryNodes nodes;
+  nodes.query = set.id[index_of(list.query)];
+  for (std::size_t i = 0; i < beginnings.size(); ++i) {
+    nodes.parent.push_back(static_cast<std::int64_t>(i) - 1);
+    nodes.icd.push_back(i == 0 ? -1 : set.id[index_of(list.shots[i - 1])]);
+    nodes.reward.push_back(scores.at(i) ? scores[i]->log_likelihood : std::numeric_limits<double>::quiet_NaN());
+    nodes.status.push_back(scores[i] ? NodeStatus::scored : NodeStatus::failed);
+    if (!scores[i]) break;
+  }
+  return nodes;
+}
+
 }  // namespace saber

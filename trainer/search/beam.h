@@ -18,4 +18,8 @@ namespace saber {
 QueryNodes beam_search(Scorer& scorer, const EmbeddingSet& set, std::int64_t query_row,
                        const std::vector<std::int64_t>& pool, std::int64_t width, std::int64_t shots);
 
+// One list of demonstrations and its beginnings, scored in one call: a path of nodes from the root, up to the first
+// that could not be scored.
+QueryNodes score_list(Scorer& scorer, const EmbeddingSet& set, const DemonstrationSequence& list);
+
 }  // namespace saber

@@ -228,15 +228,16 @@ TEST(SaberModel, ARandomGuiderKnowsNoQuery) {
   EXPECT_NEAR(guided[0].std().item<double>(), 1, 0.6);
 }
 
-TEST(SaberModel, TheHeadReadsTheGuiderOnlyWhereItIsTold) {
+TEST(SaberModel, TheGuiderActsThroughTheMaskAndThroughTheHead) {
   const torch::NoGradGuard no_grad;
-  for (const bool reads : {true, false}) {
-    SaberModel model(settings_of(kind_named(reads ? "saber" : "head without guider")), EmbeddingWidths{8, 8}, 1);
+  for (const std::string kind : {"head without guider", "mask none"}) {
+    SaberModel model(settings_of(kind_named(kind)), EmbeddingWidths{8, 8}, 1);
     test::randomise(*model, 2, 0.3);
+    EXPECT_EQ(test::parameters_of(*model).at("head.weight").size(1), kind == "mask none" ? 32 : 16);
     QueryState state = model->read(random_queries(2, {8, 8}, torch::kFloat32));
     const torch::Tensor none = torch::empty({2, 0, 16}), before = model->choose(state, none);
     state.guided = torch::randn_like(state.guided);
-    EXPECT_NE(torch::allclose(model->choose(state, none), before), reads) << "the mask has nothing to weigh there";
+    EXPECT_FALSE(torch::allclose(model->choose(state, none), before)) << kind;
   }
 }
 
@@ -265,7 +266,7 @@ TEST(SaberModel, PenaltiesAreOnesOfEachSample) {
     const torch::Tensor shots = torch::randn({4, 3, 16}, torch::kFloat64);
     const auto of = [&](std::int64_t first, std::int64_t count) {
       const auto part = [&](const torch::Tensor& x) { return x.narrow(0, first, count); };
-      model({part(queries.image), part(queries.query), part(queries.instruction)}, part(shots));
+      model(QueryBatch{part(queries.image), part(queries.query), part(queries.instruction)}, part(shots));
       return model->penalty_sum(count);
     };
     if (sparsity + penalty == 0) {
@@ -277,13 +278,61 @@ TEST(SaberModel, PenaltiesAreOnesOfEachSample) {
     test::NamedInputs p = test::parameters_of(*model);
     const double squares =
         (p.at("guider.up.weight").square().sum() + p.at("guider.down.weight").square().sum()).item<double>();
-    if (sparsity == 0) EXPECT_NEAR(all, 4 * penalty * squares, 1e-9);
-    if (penalty == 0) EXPECT_LT(all, -1e-4) << "a divergence is rewarded";
+    if (sparsity == 0) {
+      EXPECT_NEAR(all, 4 * penalty * squares, 1e-9);
+    }
+    if (penalty == 0) {
+      EXPECT_LT(all, -1e-4) << "a divergence is rewarded";
+    }
     test::NamedInputs moved;
     if (penalty > 0) moved["guider.up.weight"] = p.at("guider.up.weight");
     if (sparsity > 0) moved["mask0.out.weight"] = p.at("mask0.out.weight");
     test::expect_gradients_match([&] { return of(0, 4); }, moved, test::Along::random_directions);
   }
+}
+
+// Two items of three numbers each would do, were it not for LN, which makes (1, -1) of any two numbers a > b, and 0 of
+// equal ones: then logits are sums and differences of an item's numbers.
+TEST(SaberModel, AnIdTableByHand) {
+  const torch::NoGradGuard no_grad;
+  ModelSettings settings;
+  settings.kind = "id_table";
+  settings.width = 2;
+  settings.heads = 1;
+  SaberModel model(settings, EmbeddingWidths{2, 2, 3}, 1);
+  test::NamedInputs p = test::parameters_of(*model);
+  for (auto& [name, value] : p) {
+    const bool ends_residual = name.find(".out.") != std::string::npos || name.find(".down.") != std::string::npos;
+    if (ends_residual || name == "position" || name.find("projection") != std::string::npos) value.zero_();
+  }
+  p.at("task").copy_(torch::tensor({1.0F, 0.0F}));
+  p.at("item").copy_(torch::tensor({{1.0F, 0.0F}, {0.0F, 1.0F}, {0.5F, 0.5F}}));
+  const auto logits = [&](const std::vector<std::int64_t>& prefix) {
+    const torch::Tensor shots = model->items(rows_tensor(prefix)).unsqueeze(0);
+    const torch::Tensor z = model(random_queries(1, {2, 2}, torch::kFloat32), shots);
+    return torch::matmul(p.at("item"), z[0][size_of(prefix)]);
+  };
+  const auto near = [](const torch::Tensor& found, const std::vector<float>& wanted) {
+    return torch::allclose(found, torch::tensor(wanted), 1e-4, 1e-4);
+  };
+  EXPECT_TRUE(near(logits({}), {1, -1, 0})) << logits({});         // w_QUERY (1, 0) -> (1, -1): item 0
+  EXPECT_TRUE(near(logits({0}), {1, -1, 0})) << logits({0});       // item 0 is taken: item 2
+  EXPECT_TRUE(near(logits({0, 2}), {0, 0, 0})) << logits({0, 2});  // (0.5, 0.5) -> 0: item 1 alone is left
+  p.at("item").copy_(torch::tensor({{0.0F, 1.0F}, {1.0F, 0.0F}, {0.5F, 0.5F}}));
+  EXPECT_TRUE(near(logits({}), {-1, 1, 0})) << "two items that change numbers change places";
+}
+
+TEST(SaberModel, AnIdTableKnowsItemsByNumberAlone) {
+  EmbeddingSet set = test::small_set();
+  ModelSettings settings = settings_of(kind_named("saber"));
+  settings.kind = "id_table";
+  const Features before(set, torch::kFloat32);
+  SaberModel model(settings, before.widths(), 1);
+  const torch::Tensor rows = rows_tensor(set.rows_of(Split::library)), keys = before.fuse(model, rows);
+  EXPECT_TRUE(torch::equal(keys, test::parameters_of(*model).at("item")));
+  EXPECT_TRUE(torch::equal(before.fuse(model, rows.narrow(0, 7, 1))[0], keys[7]));
+  for (float& value : set.query_result) value = -value;
+  EXPECT_TRUE(torch::equal(Features(set, torch::kFloat32).fuse(model, rows), keys));
 }
 
 TEST(SaberModel, SettingsThatContradictEachOtherAreRefused) {

@@ -166,5 +166,29 @@ TEST_F(BeamTest, TheNodesMakeAScoreTree) {
   EXPECT_EQ(build_score_tree(test::origin_for(set_, 2), {nodes}).size(), nodes.size());
 }
 
+TEST_F(BeamTest, AListIsAPathOfItsBeginnings) {
+  const Path list = {pool_[4], pool_[1], pool_[3]};
+  for (const std::size_t fails : {std::size_t{9}, std::size_t{2}}) {  // no length; the second demonstration
+    FakeScorer scorer([&](const DemonstrationSequence& s) -> std::optional<double> {
+      if (s.shots.size() == fails) return std::nullopt;
+      return -static_cast<double>(s.shots.size());
+    });
+    const QueryNodes nodes = score_list(scorer, set_, {query_, list});
+    std::vector<Path> wanted = {{}, {list[0]}, {list[0], list[1]}, list};
+    if (fails == 2) wanted.pop_back();  // nothing comes after what could not be scored
+    EXPECT_EQ(paths(nodes), wanted);
+    EXPECT_EQ(nodes.query, set_.id[index_of(query_)]);
+    EXPECT_EQ(size_of(scorer.calls), 1);
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      EXPECT_EQ(nodes.status[i], i == fails ? NodeStatus::failed : NodeStatus::scored);
+      if (i == fails) {
+        EXPECT_TRUE(std::isnan(nodes.reward[i]));
+      } else {
+        EXPECT_EQ(nodes.reward[i], -static_cast<double>(i));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace saber

@@ -1,0 +1,62 @@
+#include "launch/lists_file.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/narrow.h"
+#include "tests/data/temporary_folder.h"
+#include "tests/support/small_world.h"
+
+namespace saber {
+namespace {
+
+class ListsFile : public testing::Test {
+ protected:
+  Lists read(const std::string& text) const {
+    const std::string path = folder_ / "lists.jsonl";
+    write_file_atomic(path, text);
+    return read_lists(path, set_);
+  }
+  void expect_refused(const std::string& text, const std::string& wanted) const {
+    try {
+      read(text);
+      FAIL() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::bad_input);
+      EXPECT_NE(std::string(error.what()).find(wanted), std::string::npos) << error.what();
+    }
+  }
+  std::string id(std::int64_t row) const { return std::to_string(set_.id[index_of(row)]); }
+
+  const testing_data::TemporaryFolder folder_;
+  const EmbeddingSet set_ = test::small_set();
+  const std::vector<std::int64_t> library_ = set_.rows_of(Split::library), queries_ = set_.rows_of(Split::test);
+};
+
+TEST_F(ListsFile, ComesBackAsItWasWritten) {
+  const std::vector<std::int64_t> first = {library_[5], library_[2]}, none;
+  const Lists lists = read(list_line(set_, queries_[0], first) + list_line(set_, queries_[1], none));
+  EXPECT_EQ(lists, (Lists{{queries_[0], first}, {queries_[1], none}}));
+}
+
+TEST_F(ListsFile, OtherMembersDoNotMatter) {
+  const Lists lists = read(R"({"task": "a", "id": )" + id(queries_[0]) + R"(, "icds": [{"result": "b", "id": )" +
+                           id(library_[1]) + "}]}\n");
+  EXPECT_EQ(lists, (Lists{{queries_[0], {library_[1]}}}));
+}
+
+TEST_F(ListsFile, NamesTheLineThatItCannotRead) {
+  const std::string good = list_line(set_, queries_[0], {library_[0]});
+  expect_refused(good + "{\n", "lists.jsonl line 2");
+  expect_refused(R"({"id": 3})", "is no {");
+  expect_refused(good + R"({"id": 999999, "icds": []})", "names id 999999");
+  expect_refused(good + good, "repeats query " + id(queries_[0]));
+  expect_refused(list_line(set_, queries_[0], {queries_[1]}),
+                 id(queries_[1]) + " as a demonstration, which is no library row");
+}
+
+}  // namespace
+}  // namespace saber
