@@ -41,6 +41,18 @@ nlohmann::ordered_json table_of(const EvalSettings& eval, const EmbeddingSet& se
           {"rows", summary(row_names(eval), outcomes)}};
 }
 
+void write_table(const EvalSettings& eval, const nlohmann::ordered_json& table) {
+  write_file_atomic(eval.output, table.dump() + "\n");
+  print_table(table["rows"]);
+}
+
+// Before anything is computed.
+void make_output_folders(const EvalSettings& eval) {
+  const std::filesystem::path output = eval.output;
+  if (output.has_parent_path()) create_folders(output.parent_path());
+  if (!eval.save_lists.empty()) create_folders(eval.save_lists);
+}
+
 }  // namespace
 
 void EvalSettings::declare(Schema& schema) {
@@ -82,6 +94,10 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
     selector = std::make_unique<RunSelector>(settings, checkpoint, group, set, features, options);
   });
 
+  session.on_root([&]() -> std::string {
+    make_output_folders(eval);
+    return {};
+  });
   const std::int64_t world = session.world_size();
   const std::vector<std::int64_t> positions = positions_of_rank(session.rank(), world, size_of(rows));
   const std::vector<Selection> selections = selector->select(session, set, features, rows);
@@ -101,11 +117,7 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
   const std::int64_t most = size_of(positions_of_rank(0, world, size_of(rows))) * size_of(row_names(eval));
   const auto all_outcomes = all_gather_values(group, outcomes, most);
   session.on_root([&]() -> std::string {
-    const auto table = table_of(eval, set, selector->trained(), *scorer, size_of(rows), all_outcomes);
-    const std::filesystem::path output = eval.output;
-    if (output.has_parent_path()) create_folders(output.parent_path());
-    write_file_atomic(output, table.dump() + "\n");
-    print_table(table["rows"]);
+    write_table(eval, table_of(eval, set, selector->trained(), *scorer, size_of(rows), all_outcomes));
     return {};
   });
   return 0;

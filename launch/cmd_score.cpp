@@ -33,17 +33,18 @@ std::vector<std::int64_t> rows_to_score(const ScoreSettings& settings, const Emb
 
 // Found before anything starts, and not by one rank in the middle of its work.
 void require_pools(const ScoreSettings& settings, const EmbeddingSet& set, const std::vector<std::int64_t>& rows) {
-  if (settings.sequences != "beam") return;  // no pools
-  if (settings.pool.size < settings.shots) {
+  const bool beam = settings.sequences == "beam";  // a list needs as many rows as it has
+  if (beam && settings.pool.size < settings.shots) {
     throw_bad_input(
         fmt::format("score.pool_size is {}, wanted at least score.shots = {}", settings.pool.size, settings.shots));
   }
   const Library library(set);
   for (const std::int64_t row : rows) {
     const std::int64_t usable = library.size() - size_of(library.same_picture(set, row));
-    if (usable < settings.pool.size) {
-      throw_bad_input(fmt::format("score.pool_size is {}, the library has {} rows for query {}", settings.pool.size,
-                                  usable, set.id[index_of(row)]));
+    const std::int64_t wanted = beam ? settings.pool.size : settings.shots;
+    if (usable < wanted) {
+      throw_bad_input(fmt::format("score.{} is {}, the library has {} rows for query {}", beam ? "pool_size" : "shots",
+                                  wanted, usable, set.id[index_of(row)]));
     }
   }
 }
@@ -116,6 +117,29 @@ Plan agree_on_plan(const MpiSession& session, const std::function<Plan()>& make)
   return {json.at("done"), json.at("attempt"), json.at("rows")};
 }
 
+// Every rank its own queries.
+void score_share(const MpiSession& session, const ScoreSettings& score, const EmbeddingSet& set, const Plan& plan,
+                 Scorer& scorer, ScoreJournal& journal) {
+  const Similarity similarity(set);
+  std::optional<Baselines> lists;
+  if (score.sequences != "beam") lists.emplace(set, score.shots, score.pool.seed);
+  const auto nodes_of = [&](std::int64_t row) {
+    if (lists) return score_list(scorer, set, {row, lists->select(score.sequences, std::vector{row})[0]});
+    return beam_search(scorer, set, row, candidate_pool(score.pool, set, similarity, row), score.beam, score.shots);
+  };
+  const std::int64_t mine = (size_of(plan.rows) - session.rank() + session.world_size() - 1) / session.world_size();
+  Progress progress("score (rank 0's share)", "queries", mine, !session.is_root());
+  std::int64_t evaluations = 0;
+  for (std::int64_t i = session.rank(); i < size_of(plan.rows); i += session.world_size()) {
+    const QueryNodes nodes = nodes_of(plan.rows[index_of(i)]);
+    journal.append(nodes);
+    evaluations += nodes.size();
+    progress.add(1, fmt::format("{:.0f} evaluations/s",
+                                static_cast<double>(evaluations * session.world_size()) / progress.seconds()));
+  }
+  journal.sync();
+}
+
 void write_tree(const ScoreSettings& settings, const EmbeddingSet& set, const ScoreTreeOrigin& origin,
                 const std::vector<std::int64_t>& rows) {
   std::set<std::int64_t> wanted;
@@ -145,7 +169,7 @@ void ScoreSettings::declare(Schema& schema) {
   schema.integer(pool.size, "score.pool_size", 32, 2, 1 << 20, "rows", "candidates c per query");
   schema.integer(pool.nearest, "score.nearest", 300, 1, Schema::kAny, "rows",
                  "most similar rows that a mixed pool draws half from");
-  schema.integer(pool.seed, "score.seed", 1, 0, Schema::kAny, "", "seed of the candidate pools");
+  schema.integer(pool.seed, "score.seed", 1, 0, Schema::kAny, "", "seed of the candidate pools, and of random lists");
 }
 
 int run_score(const MpiSession& session, const Settings& settings, const torch::Device& device) {
@@ -174,25 +198,8 @@ int run_score(const MpiSession& session, const Settings& settings, const torch::
     spdlog::info("{} of {} queries are in the journals already", rows.size() - plan.rows.size(), rows.size());
   }
 
-  const Similarity similarity(set);
-  std::optional<Baselines> lists;
-  if (score.sequences != "beam") lists.emplace(set, score.shots, score.pool.seed);
-  const auto nodes_of = [&](std::int64_t row) {
-    if (lists) return score_list(*scorer, set, {row, lists->select(score.sequences, std::vector{row})[0]});
-    return beam_search(*scorer, set, row, candidate_pool(score.pool, set, similarity, row), score.beam, score.shots);
-  };
   ScoreJournal journal(journal_folder(score), plan.attempt, session.rank(), origin);
-  const std::int64_t mine = (size_of(plan.rows) - session.rank() + session.world_size() - 1) / session.world_size();
-  Progress progress("score (rank 0's share)", "queries", mine, !session.is_root());
-  std::int64_t evaluations = 0;
-  for (std::int64_t i = session.rank(); i < size_of(plan.rows); i += session.world_size()) {
-    const QueryNodes nodes = nodes_of(plan.rows[index_of(i)]);
-    journal.append(nodes);
-    evaluations += nodes.size();
-    progress.add(1, fmt::format("{:.0f} evaluations/s",
-                                static_cast<double>(evaluations * session.world_size()) / progress.seconds()));
-  }
-  journal.sync();
+  score_share(session, score, set, plan, *scorer, journal);
   session.barrier();
   session.on_root([&]() -> std::string {
     write_tree(score, set, origin, rows);

@@ -172,7 +172,6 @@ void save_lists(const MpiSession& session, c10d::ProcessGroup& group, const Eval
       }
     }
     const std::filesystem::path folder = eval.save_lists;
-    create_folders(folder);
     for (std::size_t name = 0; name < names.size(); ++name) {
       if (is_file(eval, names[name])) continue;
       std::string text;

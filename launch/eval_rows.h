@@ -46,8 +46,8 @@ std::vector<Shown> shown_by_share(const EvalSettings& eval, const EmbeddingSet& 
                                   const std::vector<std::int64_t>& rows, const std::vector<std::int64_t>& positions,
                                   const Selecting& with);
 
-// Writes what was shown into eval.save_lists, a file for each row but those of eval.lists, queries in order; where the
-// LVLM failed there is no line. Collective.
+// Writes what was shown into the folder eval.save_lists, a file for each row but those of eval.lists, queries in order;
+// where the LVLM failed there is no line. Collective.
 void save_lists(const MpiSession& session, c10d::ProcessGroup& group, const EvalSettings& eval, const EmbeddingSet& set,
                 const std::vector<std::int64_t>& rows, const std::vector<std::int64_t>& positions,
                 const std::vector<Shown>& shown);

@@ -78,14 +78,15 @@ std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::
 TrainedModel load_trained_model(const std::filesystem::path& folder, const EmbeddingSet& set,
                                 const EmbeddingWidths& widths, const torch::Device& device) {
   const Checkpoint checkpoint = read_checkpoint(folder);
-  SaberModel model = model_of(checkpoint, widths);
-  if (model->id_table() && checkpoint.state.data_fingerprint != set.fingerprint) {
+  const bool id_table = checkpoint.config.at("model").at("kind") == "id_table";
+  if (id_table && checkpoint.state.data_fingerprint != set.fingerprint) {
     throw_bad_input(
         fmt::format("was trained on a data set with fingerprint {}, this one has {}; a model of kind id_table "
                     "knows no other library",
                     checkpoint.state.data_fingerprint, set.fingerprint),
         checkpoint.folder.string());
   }
+  SaberModel model = model_of(checkpoint, widths);
   model->to(device);
   return {model, checkpoint.state.step, checkpoint.folder};
 }

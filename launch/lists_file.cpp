@@ -13,6 +13,11 @@
 namespace saber {
 namespace {
 
+std::int64_t whole_number(const nlohmann::json& value, const std::string& place) {
+  if (!value.is_number_integer()) throw_bad_input("has an id " + value.dump() + ", wanted a whole number", place);
+  return value.get<std::int64_t>();
+}
+
 using RowOfId = std::unordered_map<std::int64_t, std::int64_t>;
 
 std::int64_t row_of(const RowOfId& rows, std::int64_t id, const std::string& place) {
@@ -35,8 +40,8 @@ Lists read_lists(const std::string& path, const EmbeddingSet& set) {
     std::vector<std::int64_t> ids;
     try {
       const auto json = nlohmann::json::parse(text);
-      query = json.at("id").get<std::int64_t>();
-      for (const auto& shot : json.at("icds")) ids.push_back(shot.at("id").get<std::int64_t>());
+      query = whole_number(json.at("id"), place);
+      for (const auto& shot : json.at("icds")) ids.push_back(whole_number(shot.at("id"), place));
     } catch (const nlohmann::json::exception& error) {
       throw_bad_input(fmt::format(R"(is no {{"id": ..., "icds": [{{"id": ...}}, ...]}}: {})", error.what()), place);
     }
@@ -46,6 +51,8 @@ Lists read_lists(const std::string& path, const EmbeddingSet& set) {
       list->second.push_back(row_of(row_of_id, id, place));
       if (set.split[index_of(list->second.back())] != Split::library)
         throw_bad_input(fmt::format("has id {} as a demonstration, which is no library row", id), place);
+      if (set.same_picture(list->second.back(), list->first))
+        throw_bad_input(fmt::format("shows query {} its own picture, as demonstration {}", query, id), place);
     }
   }
   return lists;

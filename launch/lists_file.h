@@ -15,7 +15,7 @@ namespace saber {
 using Lists = std::map<std::int64_t, std::vector<std::int64_t>>;
 
 // Throws bad_input that names file and line: no such JSON, an id that the set does not hold, a demonstration that is no
-// library row, a query that occurs twice.
+// library row or shows the query's own picture, a query that occurs twice. A list may hold a row twice.
 Lists read_lists(const std::string& path, const EmbeddingSet& set);
 
 // One line, with its end.

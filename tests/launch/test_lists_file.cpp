@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "core/atomic_file.h"
@@ -53,6 +54,15 @@ TEST_F(ListsFile, NamesTheLineThatItCannotRead) {
   expect_refused(good + "{\n", "lists.jsonl line 2");
   expect_refused(R"({"id": 3})", "is no {");
   expect_refused(good + R"({"id": 999999, "icds": []})", "names id 999999");
+  expect_refused(good + R"({"id": 10.5, "icds": []})", "has an id 10.5, wanted a whole number");
+  for (const std::int64_t query : set_.rows_of(Split::train)) {
+    const auto own =
+        std::find_if(library_.begin(), library_.end(), [&](auto row) { return set_.same_picture(row, query); });
+    if (own == library_.end()) continue;
+    expect_refused(list_line(set_, query, {library_[3], *own}), "its own picture, as demonstration " + id(*own));
+    return;
+  }
+  FAIL() << "no query shares its picture with a library row";
   expect_refused(good + good, "repeats query " + id(queries_[0]));
   expect_refused(list_line(set_, queries_[0], {queries_[1]}),
                  id(queries_[1]) + " as a demonstration, which is no library row");

@@ -185,7 +185,7 @@ class Select(Trained):
         self.assertEqual(again.read_bytes(), self.output.read_bytes())
 
 
-class Eval(Trained):
+class Evaluated(Trained):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -199,6 +199,8 @@ class Eval(Trained):
         return run_well(["eval", *cls.world.data_args(**{"run__dir": cls.run_folder, "eval__output": output,
                                                          "eval__shots": SHOTS, **changes})], ranks=ranks)
 
+
+class Eval(Evaluated):
     def test_rows_in_order(self):
         self.assertEqual([row["name"] for row in self.table["rows"]], ROW_NAMES)
         self.assertEqual((self.table["split"], self.table["queries"], self.table["shots"]),
@@ -285,72 +287,6 @@ class Eval(Trained):
             self.assertIn(words, result.lines("error")[0])
             self.assertFalse(output.exists())
 
-    def test_lists_come_back_as_rows(self):
-        """What every row showed is saved, and as lists of another evaluation gives the same outcomes, on any ranks."""
-        folder = saber_test.work / "lists"
-        for ranks in (None, 2):
-            output = saber_test.work / "eval-saving.json"
-            shutil.rmtree(folder, ignore_errors=True)
-            self.evaluate(output, ranks=ranks, eval__save_lists=folder)
-            self.assertEqual(output.read_bytes(), self.output.read_bytes())
-            self.assertEqual(sorted(path.stem for path in folder.iterdir()), sorted(ROW_NAMES))
-            lines = json_lines(folder / "random.jsonl")
-            self.assertEqual(len(lines), NUM_VALIDATION)
-            self.assertEqual({len(line["icds"]) for line in lines}, {SHOTS})
-            renamed = [folder / f"their_{name}.jsonl" for name in ("iq2iq", "saber", "zero_shot")]
-            for path in renamed:
-                (folder / f"{path.stem.removeprefix('their_')}.jsonl").rename(path)
-            output = saber_test.work / "eval-lists.json"
-            self.evaluate(output, ranks=ranks, eval__lists=",".join(map(str, renamed)), eval__baselines="false")
-            rows = {row["name"]: row for row in json.loads(output.read_text())["rows"]}
-            self.assertEqual(list(rows), ["their_iq2iq", "their_saber", "their_zero_shot", "saber"])
-            for name, row in rows.items():
-                same = self.by_name[name.removeprefix("their_")]
-                self.assertEqual(row["correct"], same["correct"], name)
-                for one, other in zip(row["log_likelihoods"], same["log_likelihoods"]):
-                    self.assertAlmostEqual(one, other, places=5)
-
-    def test_lists_of_select(self):
-        lists, output = saber_test.work / "chosen.jsonl", saber_test.work / "eval-chosen.json"
-        self.select(lists, select__split="validation")
-        self.evaluate(output, eval__lists=lists)
-        rows = json.loads(output.read_text())["rows"]
-        self.assertEqual([row["name"] for row in rows], ROW_NAMES[:9] + ["chosen"] + ROW_NAMES[9:])
-        self.assertEqual(rows[9]["correct"], rows[10]["correct"])
-
-    def test_lists_that_cannot_be_used(self):
-        lists, output = saber_test.work / "bad.jsonl", saber_test.work / "none.json"
-        self.select(lists, select__split="validation")
-        lines = lists.read_text().splitlines(keepends=True)
-        ids = [icd["id"] for line in map(json.loads, lines) for icd in line["icds"]]
-        long = json.dumps({"id": json.loads(lines[0])["id"], "icds": [{"id": id} for id in ids[:9]]}) + "\n"
-        saber = saber_test.work / "saber.jsonl"
-        for path, text, words in ((lists, lines[1:], "bad.jsonl: has no line for query"),
-                                  (lists, [long, *lines[1:]], "reads at most 8"),
-                                  (lists, ["{}\n"], "bad.jsonl line 1: is no"),
-                                  (saber, lines, "names two rows saber")):
-            path.write_text("".join(text))
-            for ranks in (None, 2):
-                result = saber_test.run(["eval", *self.world.data_args(**{
-                    "run__dir": self.run_folder, "eval__output": output, "eval__lists": path})], ranks=ranks)
-                self.assertEqual(result.status, 2, result)
-                self.assertEqual(len(result.lines("error")), 1, result)
-                self.assertIn(words, result.lines("error")[0])
-                self.assertFalse(output.exists())
-
-    def test_a_table_of_ids_knows_its_own_library_alone(self):
-        run_folder, output = saber_test.work / "id-table", saber_test.work / "id-table.json"
-        run_well(self.world.train_args(run_folder, model__kind="id_table", train__stages="imitate 3 epochs"))
-        self.evaluate(output, run__dir=run_folder)
-        other = saber_test.work / "other-library.h5"
-        shutil.copy(self.world.embeddings, other)
-        with h5py.File(other, "r+") as file:
-            file["image"][0] = file["image"][0][::-1]
-        result = saber_test.run(["eval", *self.world.data_args(**{
-            "run__dir": run_folder, "eval__output": output, "data__embeddings": other})])
-        self.assertEqual(result.status, 2, result)
-        self.assertIn("knows no other library", result.lines("error")[0])
-
     def test_training_changes_the_row_of_saber_alone(self):
         other, output = saber_test.work / "other-run", saber_test.work / "eval-other.json"
         run_well(self.world.train_args(other, train__max_steps=1, seed=2))
@@ -363,48 +299,6 @@ class Eval(Trained):
                 else:
                     self.assertEqual(rows[name], self.by_name[name])
 
-
-class Compare(unittest.TestCase):
-    """tools/compare on files small enough to check by hand."""
-
-    NAMES = ("label_probe", "task_filtered_i2i", "oracle", "saber")
-
-    def file(self, name, queries=40, **outcomes):
-        """outcomes: correct of each query by row; log P is correct - 1."""
-        rows = [{"name": row, "correct": outcomes[row], "log_likelihoods": [value - 1.0 for value in outcomes[row]]}
-                for row in self.NAMES]
-        path = saber_test.work / f"{name}.json"
-        path.write_text(json.dumps({"split": "test", "queries": queries, "shots": 4, "data_fingerprint": "f",
-                                    "lvlm": "l", "rows": rows}))
-        return path
-
-    def compare(self, *args):
-        return saber_test.subprocess.run([saber_test.SOURCE / "tools" / "compare", *map(str, args)],
-                                         capture_output=True, text=True, timeout=60)
-
-    def test_means_over_runs_and_paired_interval(self):
-        half, quarter = [1, 0] * 20, [1, 0, 0, 0] * 10
-        first = self.file("first", saber=[1] * 40, label_probe=half, task_filtered_i2i=quarter, oracle=[1] * 40)
-        second = self.file("second", saber=half, label_probe=half, task_filtered_i2i=quarter, oracle=[1] * 40)
-        lines = self.compare(first, second).stdout.splitlines()
-        self.assertEqual(lines[0], "test, 40 queries, 4 shots, 2 run(s)")
-        # SabER is 1 or 0.75 on the mean of both, the probe 0.5; per query the difference is 0 or 0.5.
-        words = lines[2].split()
-        self.assertEqual(words[:4], ["accuracy", "0.750", "0.500", "+0.250"])
-        low, high = float(words[4]), float(words[6])
-        self.assertTrue(0.15 < low < 0.2 and 0.3 < high < 0.35, lines[2])
-        self.assertEqual(lines[3].split()[:4], ["log-likelihood", "-0.250", "-0.500", "+0.250"])
-        self.assertEqual(lines[4].split()[:3], ["gap", "closed", "0.67"])
-        self.assertEqual(self.compare(first, second).stdout.splitlines(), lines, "the same every time")
-
-    def test_files_that_do_not_belong_together_are_refused(self):
-        rows = {name: [1] * 40 for name in self.NAMES}
-        other = self.file("other", **rows)
-        other.write_text(other.read_text().replace('"shots": 4', '"shots": 8'))
-        result = self.compare(self.file("one", **rows), other)
-        self.assertNotEqual(result.returncode, 0)
-        self.assertIn("differ in shots: 4, 8", result.stderr)
-        self.assertIn("no output of saber eval", self.compare(__file__).stderr)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ Features::Features(const EmbeddingSet& set, torch::ScalarType type, torch::Devic
       task_(torch::tensor(at::ArrayRef<std::int32_t>(set.task)).to(torch::kInt64)),
       item_(torch::full({set.num_rows}, -1, torch::kInt64)),
       place_(set.place.empty() ? torch::Tensor() : rows_tensor(set.place)) {
-  for (const std::int64_t row : set.rows_of(Split::library)) item_[row] = num_items_++;
+  for (const std::int64_t row : set.rows_of(Split::library)) item_.data_ptr<std::int64_t>()[row] = num_items_++;
 }
 
 torch::Tensor Features::places_of(const torch::Tensor& rows) const {

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "trainer/model/precision.h"
+
 namespace saber {
 namespace nn = torch::nn;
 namespace {
@@ -14,9 +16,10 @@ torch::Tensor pairwise_cosine(const torch::Tensor& e) {
 }
 
 torch::Tensor divergence_from_uniform(const torch::Tensor& mask) {
+  const torch::Tensor full = full_precision(mask);
   const std::int64_t n = mask.size(1) - 1;
-  if (n < 2) return torch::zeros({mask.size(0)}, mask.options());
-  const torch::Tensor rows = mask.slice(1, 2).slice(2, 1);  // [batch, n - 1, n]; row r sees columns 0..r + 1
+  if (n < 2) return torch::zeros({mask.size(0)}, full.options());
+  const torch::Tensor rows = full.slice(1, 2).slice(2, 1);  // [batch, n - 1, n]; row r sees columns 0..r + 1
   const torch::Tensor later = torch::ones({n - 1, n}, rows.options().dtype(torch::kBool)).triu(2);
   const torch::Tensor log_p = rows.masked_fill(later, -1e30).log_softmax(-1);
   const torch::Tensor seen = torch::arange(2, n + 1, rows.options());

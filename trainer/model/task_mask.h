@@ -11,7 +11,8 @@ namespace saber {
 torch::Tensor pairwise_cosine(const torch::Tensor& e);
 
 // How far each sequence's attention would be from a uniform one by its mask alone: KL(softmax(M_i) || uniform) over the
-// columns 1..i, mean over the rows i >= 2 of the demonstrations. mask [batch, n + 1, n + 1] -> [batch]; n = 1: 0.
+// columns 1..i, mean over the rows i >= 2 of the demonstrations. mask [batch, n + 1, n + 1] -> [batch], never in
+// bfloat16; n = 1: 0.
 torch::Tensor divergence_from_uniform(const torch::Tensor& mask);
 
 class TaskMaskImpl : public torch::nn::Module {

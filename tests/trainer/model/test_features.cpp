@@ -48,6 +48,23 @@ TEST(Features, FusesLibraryRowsOfAnyShape) {
   }
 }
 
+TEST(Features, ADemonstrationsResultCanBeLeftOut) {
+  for (const bool result : {true, false}) {
+    EmbeddingSet set = test::small_set();
+    ModelSettings settings;
+    settings.demonstration_text = result ? "query_result" : "query";
+    SaberModel model(settings, EmbeddingWidths{8, 8}, 1);
+    const torch::Tensor rows = rows_tensor(set.rows_of(Split::library));
+    const auto fused = [&] { return Features(set, torch::kFloat32).fuse(model, rows).clone(); };
+    const torch::Tensor before = fused();
+    for (float& value : set.query_result) value = -value;
+    EXPECT_NE(torch::equal(fused(), before), result);
+    const torch::Tensor without = fused();
+    for (float& value : set.query) value = -value;
+    EXPECT_EQ(torch::equal(fused(), without), result);
+  }
+}
+
 TEST(Features, AFileOfMereQueriesNeedsNoResults) {
   EmbeddingSet set = test::small_set();
   set.query_result.clear();

@@ -11,9 +11,13 @@ namespace {
 using namespace test;
 
 void expect_equal_to_reference(const std::string& kind, torch::ScalarType type, double tolerance,
-                               StepOptions options = {}, bool sharded = false, double rate = 3e-3) {
+                               StepOptions options = {}, bool sharded = false, double rate = 3e-3,
+                               const std::string& model = "saber") {
   World world({kind + " 60 epochs"}, type), together({kind + " 60 epochs"}, type, sharded);
-  for (World* const each : {&world, &together}) each->settings.listwise.optimiser.rate = rate;
+  for (World* const each : {&world, &together}) {
+    each->settings.listwise.optimiser.rate = rate;
+    each->model_settings.kind = model;
+  }
   together.options = options;
   Reference reference(world);
   Trainer trainer = together.trainer(together.model());
@@ -42,12 +46,46 @@ TEST(TrainRanks, ImitateInFloat64EqualsOneProcess) {
   expect_equal_to_reference("imitate", torch::kFloat64, 1e-10);
 }
 
+// Each rank holds the whole table, and learns the rows of its share.
+TEST(TrainRanks, AnIdTableEqualsOneProcess) {
+  for (const bool sharded : {false, true})
+    expect_equal_to_reference("imitate", torch::kFloat64, 1e-10, {}, sharded, 3e-3, "id_table");
+}
+
 // Small buckets, so that many travel while backward goes on, and several backwards a step.
 TEST(TrainRanks, BucketsAndMicroBatchesChangeNothing) {
   StepOptions options;
   options.bucket_bytes = 1000;
   options.micro_batch = 2;
   expect_equal_to_reference("listwise", torch::kFloat64, 1e-10, options);
+}
+
+// In the mean over the global batch each sample's penalty counts once, however its loss is cut up.
+TEST(TrainRanks, PenaltiesAreThoseOfOneProcess) {
+  using Case = std::pair<std::string, bool>;
+  for (const auto& [kind, sharded] : {Case{"listwise", false}, Case{"listwise", true}, Case{"imitate", true}}) {
+    World world({kind + " 60 epochs"}, torch::kFloat64), together({kind + " 60 epochs"}, torch::kFloat64, sharded);
+    for (World* const each : {&world, &together}) {
+      each->model_settings.mask_sparsity = 0.5;
+      each->model_settings.guider_penalty = 0.01;
+    }
+    together.options.micro_batch = 2;
+    const std::shared_ptr<Objective> objective = world.stages().front().objective;
+    double penalty = 0;
+    Reference reference(world, [&](SaberModel& model, const Units& units, std::int64_t) {
+      const torch::Tensor loss = objective->loss_sum(model, units), more = model->penalty_sum(size_of(units));
+      penalty = more.item<double>();
+      return (loss + more) / static_cast<double>(units.size());
+    });
+    Trainer trainer = together.trainer(together.model());
+    for (std::int64_t step = 0; step < 20; ++step) {
+      const StepReport report = trainer.step();
+      if (!mpi_world().is_root()) continue;
+      ASSERT_NEAR(report.loss, reference.step(step), 1e-10) << step << sharded;
+      ASSERT_LT(largest_gradient_difference(trainer.model(), reference.model()), 1e-9) << step << sharded;
+      EXPECT_GT(penalty, 0.1) << "there is something to count";
+    }
+  }
 }
 
 TEST(TrainRanks, Bf16FollowsFloat32) {

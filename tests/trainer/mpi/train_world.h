@@ -54,6 +54,7 @@ struct World {
   torch::ScalarType type;
   torch::Device device;
   TrainSettings settings;
+  ModelSettings model_settings;
   EmbeddingSet set;
   std::vector<ScoreTree> trees = {test::small_tree(set)};
   std::vector<std::string> places = {"tree"};
@@ -73,11 +74,10 @@ struct World {
         set(sharded ? test::share_of(test::small_set(), mpi_world().rank(), mpi_world().world_size())
                     : test::small_set()),
         features(set, scalar_type, of_model) {
+    model_settings.width = 16;
     if (sharded) head = {group.get(), 2000};
   }
   SaberModel model(std::uint64_t seed = kSeed) const {
-    ModelSettings model_settings;
-    model_settings.width = 16;
     SaberModel out(model_settings, features.widths(), seed);
     out->to(device, type);
     return out;
