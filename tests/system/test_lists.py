@@ -7,7 +7,7 @@ import unittest
 import h5py
 
 import saber_test
-from saber_test import json_lines
+from saber_test import json_lines, run_well
 from test_select_eval import NUM_VALIDATION, ROW_NAMES, SHOTS, Evaluated
 
 
