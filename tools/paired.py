@@ -5,6 +5,7 @@ import math
 import random
 
 METRICS = ("accuracy", "log-likelihood")
+DIGITS = (3, 2)  # that are printed of them
 
 
 class Unusable(Exception):

@@ -293,6 +293,9 @@ class Analysis(InAFolder):
         analysis.made_once(self.folder / "x.h5", lambda path: path.write_text("whole"))
         analysis.made_once(self.folder / "x.h5", fails)
         self.assertEqual((self.folder / "x.h5").read_text(), "whole")
+        os.utime(self.data, (time.time() + 100,) * 2)  # made from other data
+        analysis.made_once(self.folder / "x.h5", lambda path: path.write_text("new"))
+        self.assertEqual((self.folder / "x.h5").read_text(), "new")
 
     def test_new_rows_that_are_not_new_are_refused(self):
         with self.assertRaisesRegex(paired.Unusable, "shows a picture of the demo"):
