@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/narrow.h"
+#include "core/random.h"
 #include "tests/support/small_world.h"
 
 namespace saber {
@@ -87,6 +89,53 @@ TEST(LabelProbe, ATaskWithoutLibraryRowsHasNoAnswers) {
   const std::int64_t query = set.rows_of(Split::train)[0];
   set.task[index_of(query)] = 1;
   EXPECT_TRUE(LabelProbe(set, 0.1).ranked_answers(query).empty());
+}
+
+// The set with its rows in another order; ids keep their rows together.
+EmbeddingSet shuffled(const EmbeddingSet& set, std::uint64_t seed) {
+  std::vector<std::int64_t> order(index_of(set.num_rows));
+  std::iota(order.begin(), order.end(), 0);
+  RandomStream(seed, "rows").shuffle(order);
+  EmbeddingSet out = set;
+  const std::int64_t width = set.image_width;
+  for (std::int64_t row = 0; row < set.num_rows; ++row) {
+    const std::int64_t from = order[index_of(row)];
+    std::copy_n(set.image.begin() + from * width, width, out.image.begin() + row * width);
+    out.split[index_of(row)] = set.split[index_of(from)];
+    out.task[index_of(row)] = set.task[index_of(from)];
+    out.text_result[index_of(row)] = set.text_result[index_of(from)];
+  }
+  return out;
+}
+
+TEST(LabelProbe, HasTheSameBitsForAnyOrderOfSummation) {
+  test::SmallSetSizes sizes;
+  sizes.library = 300;
+  sizes.image_width = 24;
+  const EmbeddingSet set = test::small_set(sizes);
+  const LabelProbe wanted(set, 1.0, {Split::library, Split::train});
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    const LabelProbe found(shuffled(set, seed), 1.0, {Split::library, Split::train});
+    for (std::int64_t task = 0; task < set.num_tasks(); ++task)
+      EXPECT_TRUE(torch::equal(found.weights(task), wanted.weights(task))) << "seed " << seed << ", task " << task;
+  }
+}
+
+TEST(LabelProbe, AnswersThatAreTiedStandInTheirOwnOrder) {
+  // Every picture of the library occurs with both answers, so nothing tells them apart.
+  EmbeddingSet set = readable_set();
+  const std::vector<std::int64_t> library = set.rows_of(Split::library);
+  for (std::size_t i = 0; i + 1 < library.size(); i += 2) {
+    std::copy_n(set.image.begin() + library[i] * 4, 4, set.image.begin() + library[i + 1] * 4);
+    set.task[index_of(library[i])] = set.task[index_of(library[i + 1])] = 0;
+    set.text_result[index_of(library[i])] = "right";
+    set.text_result[index_of(library[i + 1])] = "left";
+  }
+  const LabelProbe probe(set, 1.0);
+  for (const std::int64_t query : set.rows_of(Split::train)) {
+    set.task[index_of(query)] = 0;
+    EXPECT_EQ(probe.ranked_answers(query), (std::vector<std::string>{"left", "right"}));
+  }
 }
 
 }  // namespace
