@@ -7,7 +7,7 @@
 #include "bench/measure.h"
 #include "comm/process_group.h"
 #include "core/narrow.h"
-#include "launch/inputs.h"
+#include "launch/load_inputs.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
 #include "trainer/search/beam.h"
 
@@ -35,7 +35,7 @@ void run(const MpiSession& session, const Settings& settings) {
     session.barrier();
     const double seconds = seconds_of([&] {
       for (std::int64_t i = 0; i < kQueries; ++i) {
-        const std::int64_t row = rows[index_of((session.rank() * kQueries + i) % size_of(rows))];
+        const std::int64_t row = rows[to_index((session.rank() * kQueries + i) % size_of(rows))];
         const auto pool = candidate_pool(settings.score.pool, set, similarity, row);
         evaluations += beam_search(scorer, set, row, pool, settings.score.beam, settings.score.shots).size();
       }

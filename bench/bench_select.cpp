@@ -6,7 +6,7 @@
 
 #include "bench/measure.h"
 #include "core/narrow.h"
-#include "launch/inputs.h"
+#include "launch/load_inputs.h"
 #include "trainer/search/selector.h"
 
 namespace saber {
@@ -29,7 +29,7 @@ void run(const Settings& settings) {
   SaberModel model(settings.model, features.widths(), 1);
   std::vector<std::int64_t> rows;
   const std::vector<std::int64_t> test = set.rows_of(Split::test);
-  for (std::int64_t i = 0; i < kQueries; ++i) rows.push_back(test[index_of(i % size_of(test))]);
+  for (std::int64_t i = 0; i < kQueries; ++i) rows.push_back(test[to_index(i % size_of(test))]);
   SelectOptions greedy, beam;
   beam.beam = 3;
   const Library library(set);

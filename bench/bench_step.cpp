@@ -14,7 +14,7 @@
 #include "core/narrow.h"
 #include "core/parse_number.h"
 #include "launch/settings.h"
-#include "trainer/train_step.h"
+#include "trainer/trainer.h"
 
 namespace saber {
 namespace {
@@ -72,7 +72,7 @@ void measure(const MpiSession& session, const Problem& problem, std::int64_t ste
     StepReport report;
     const double seconds = seconds_of([&] { report = trainer.step(); });
     const Slice mine = slice_of_rank(size_of(report.units), session.rank(), session.world_size());
-    const auto units = std::span<const std::int64_t>(report.units).subspan(index_of(mine.begin), index_of(mine.size()));
+    const auto units = std::span<const std::int64_t>(report.units).subspan(to_index(mine.begin), to_index(mine.size()));
     print_line(session,
                {{"step", report.step},
                 {"seconds", seconds},

@@ -26,7 +26,7 @@ void measure(const MpiSession& session, c10d::ProcessGroup& group, std::int64_t 
   for (Entry& entry : gather.prepare<Entry>(entries)) entry = {session.rank(), 0.5};
   const int bytes =
       narrow<int>(static_cast<std::int64_t>(sizeof(std::int64_t)) + entries * std::int64_t{sizeof(Entry)});
-  std::vector<std::byte> message(index_of(bytes)), all(message.size() * index_of(session.world_size()));
+  std::vector<std::byte> message(to_index(bytes)), all(message.size() * to_index(session.world_size()));
   const auto once = [&](const std::function<void()>& work) {
     session.barrier();
     return seconds_of([&] {

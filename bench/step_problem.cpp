@@ -8,8 +8,8 @@
 #include "core/atomic_file.h"
 #include "core/narrow.h"
 #include "core/random.h"
+#include "data/tree_reader.h"
 #include "tests/support/small_world.h"
-#include "trainer/objective/tree_reader.h"
 
 namespace saber {
 namespace {
@@ -25,10 +25,10 @@ QueryNodes nodes_of_query(const EmbeddingSet& set, const std::vector<std::int64_
   RandomStream stream(1, "bench step", {row});
   const std::vector<std::int64_t> items = stream.sample(library, kDepths * kMostChildren);
   QueryNodes out;
-  out.query = set.id[index_of(row)];
+  out.query = set.id[to_index(row)];
   const auto add = [&](std::int64_t parent, std::int64_t icd) {
     out.parent.push_back(parent);
-    out.icd.push_back(icd);
+    out.demonstration.push_back(icd);
     out.reward.push_back(stream.normal());
     out.status.push_back(NodeStatus::scored);
     return out.size() - 1;
@@ -38,7 +38,7 @@ QueryNodes nodes_of_query(const EmbeddingSet& set, const std::vector<std::int64_
     const std::int64_t children = kFewestChildren + stream.below(kMostChildren - kFewestChildren + 1);
     const std::int64_t first = out.size();
     for (std::int64_t c = 0; c < children; ++c)
-      add(parent, set.id[index_of(items[index_of(depth * kMostChildren + c)])]);
+      add(parent, set.id[to_index(items[to_index(depth * kMostChildren + c)])]);
     parent = first;
   }
   return out;
@@ -46,15 +46,15 @@ QueryNodes nodes_of_query(const EmbeddingSet& set, const std::vector<std::int64_
 
 void add_batch(NamedTensors& out, const std::string& prefix, const EmbeddingSet& set,
                const std::vector<std::int64_t>& units, const std::vector<StepNode>& nodes) {
-  const std::int64_t batch = size_of(units), depth = size_of(nodes[index_of(units[0])].prefix);
+  const std::int64_t batch = size_of(units), depth = size_of(nodes[to_index(units[0])].prefix);
   std::int64_t width = 0;
-  for (const std::int64_t unit : units) width = std::max(width, size_of(nodes[index_of(unit)].children));
-  std::vector<std::int64_t> queries, tasks, shots, children(index_of(batch * width), 0);
+  for (const std::int64_t unit : units) width = std::max(width, size_of(nodes[to_index(unit)].children));
+  std::vector<std::int64_t> queries, tasks, shots, children(to_index(batch * width), 0);
   torch::Tensor rewards = torch::full({batch, width}, -std::numeric_limits<double>::infinity(), torch::kFloat64);
   for (std::int64_t b = 0; b < batch; ++b) {
-    const StepNode& node = nodes[index_of(units[index_of(b)])];
+    const StepNode& node = nodes[to_index(units[to_index(b)])];
     queries.push_back(node.query);
-    tasks.push_back(set.task[index_of(node.query)]);
+    tasks.push_back(set.task[to_index(node.query)]);
     shots.insert(shots.end(), node.prefix.begin(), node.prefix.end());
     std::copy(node.children.begin(), node.children.end(), children.begin() + b * width);
     std::copy(node.rewards.begin(), node.rewards.end(), rewards.data_ptr<double>() + b * width);
@@ -88,11 +88,11 @@ std::vector<StepNode> step_nodes(const EmbeddingSet& set, const ScoreTree& tree)
   const TreeReader reader(set, tree, "the benchmark's tree");
   std::vector<StepNode> nodes;
   for (std::int64_t i = 0; i < tree.size(); ++i) {
-    if (reader.children()[index_of(i)].empty()) continue;
+    if (reader.children()[to_index(i)].empty()) continue;
     StepNode node{reader.query_row(i), reader.path(i), {}, {}};
-    for (const std::int64_t child : reader.children()[index_of(i)]) {
-      node.children.push_back(reader.icd_row(child));
-      node.rewards.push_back(tree.reward[index_of(child)]);
+    for (const std::int64_t child : reader.children()[to_index(i)]) {
+      node.children.push_back(reader.demonstration_row(child));
+      node.rewards.push_back(tree.reward[to_index(child)]);
     }
     nodes.push_back(std::move(node));
   }
@@ -102,9 +102,9 @@ std::vector<StepNode> step_nodes(const EmbeddingSet& set, const ScoreTree& tree)
 double step_flops(const ModelSettings& model, const EmbeddingWidths& widths, std::span<const std::int64_t> units,
                   const std::vector<StepNode>& nodes) {
   std::size_t longest = 0;
-  for (const std::int64_t unit : units) longest = std::max(longest, nodes[index_of(unit)].children.size());
+  for (const std::int64_t unit : units) longest = std::max(longest, nodes[to_index(unit)].children.size());
   const auto b = static_cast<double>(units.size()), w = static_cast<double>(longest);
-  const auto k = static_cast<double>(nodes[index_of(units[0])].prefix.size()), n = k + 1, length = k + 2;
+  const auto k = static_cast<double>(nodes[to_index(units[0])].prefix.size()), n = k + 1, length = k + 2;
   const auto d = static_cast<double>(model.width), blocks = static_cast<double>(model.blocks);
   const auto image = static_cast<double>(widths.image), text = static_cast<double>(widths.text);
   // Multiply-adds of the forward pass. Products with the frozen embeddings have one product in the backward pass, all

@@ -69,7 +69,7 @@ int device_of(const std::vector<VisibleGpus>& ranks, int rank) {
   if (!surplus.empty()) {
     refuse_gpus("fewer visible GPUs than ranks: none is left for " + surplus, "start one rank per GPU on each host");
   }
-  const VisibleGpus& mine = ranks.at(index_of(rank));
+  const VisibleGpus& mine = ranks.at(to_index(rank));
   return mine.count == 1 ? 0 : mine.local_rank;
 }
 
@@ -89,7 +89,7 @@ std::vector<std::vector<int>> ranks_sharing_a_gpu(const std::vector<HeldGpu>& ra
 void require_a_gpu_each(const std::vector<HeldGpu>& ranks) {
   std::string shared;
   for (const std::vector<int>& members : ranks_sharing_a_gpu(ranks)) {
-    const HeldGpu& gpu = ranks[index_of(members.front())];
+    const HeldGpu& gpu = ranks[to_index(members.front())];
     shared += fmt::format("{}{} on {} hold {}", shared.empty() ? "" : ", ", named(members), gpu.host, gpu.uuid);
   }
   if (shared.empty()) return;

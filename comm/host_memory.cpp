@@ -73,22 +73,22 @@ HostMemory::HostMemory(const MpiSession& session, std::int64_t bytes) : rank_(se
 }
 
 void HostMemory::Unmap::operator()(std::byte* mapping) const {
-  munmap(mapping, index_of(bytes));
+  munmap(mapping, to_index(bytes));
 }
 
 void HostMemory::map(const std::string& name) {
   const File file(name, O_RDWR);
-  void* const address = mmap(nullptr, index_of(bytes_), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  void* const address = mmap(nullptr, to_index(bytes_), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (address == MAP_FAILED) fail("mmap", errno);
   mappings_.emplace_back(static_cast<std::byte*>(address), Unmap{bytes_});
 }
 
 std::byte* HostMemory::block(int rank) const {
-  return mappings_[index_of(rank)].get() + kHead;
+  return mappings_[to_index(rank)].get() + kHead;
 }
 
 bool HostMemory::holds(const void* address) const {
-  const std::byte* const mine = mappings_[index_of(rank_)].get();
+  const std::byte* const mine = mappings_[to_index(rank_)].get();
   return address >= mine + kHead && address < mine + bytes_;
 }
 
@@ -97,7 +97,7 @@ void* HostMemory::counterpart(void* mine, int rank) const {
 }
 
 HostMemory::Counters& HostMemory::counters(int rank) const {
-  return *reinterpret_cast<Counters*>(mappings_[index_of(rank)].get());
+  return *reinterpret_cast<Counters*>(mappings_[to_index(rank)].get());
 }
 
 // Release and acquire: who sees a count sees all that its rank wrote before.

@@ -24,8 +24,8 @@ std::byte* MessageGather::prepare_bytes(std::int64_t most) {
   slot_ = kLength + ceil_div(most, kLength) * kLength;
   if (slot_ > capacity_) {
     capacity_ = slot_;
-    mine_ = std::make_unique<std::byte[]>(index_of(slot_));
-    all_ = std::make_unique_for_overwrite<std::byte[]>(index_of(slot_ * world_));
+    mine_ = std::make_unique<std::byte[]>(to_index(slot_));
+    all_ = std::make_unique_for_overwrite<std::byte[]>(to_index(slot_ * world_));
   }
   return mine_.get() + kLength;
 }

@@ -28,7 +28,7 @@ struct Intention {
 
 void compare(const Operation& operation, int world_size, MPI_Comm communicator) {
   const Intention mine(operation);
-  std::vector<Intention> all(index_of(world_size));
+  std::vector<Intention> all(to_index(world_size));
   SABER_MPI(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, communicator));
   for (std::size_t r = 1; r < all.size(); ++r) {
     if (all[r] == all[0]) continue;

@@ -198,7 +198,7 @@ void MpiReductions::open(Chunk& chunk) {
   }
   const std::int64_t mine = chunk.part_of(rank_).size;
   const std::int64_t needed = mine * chunk.values.element_size() * (size_ - 1);
-  if (size_of(chunk.pieces) < needed) chunk.pieces.resize(index_of(needed));
+  if (size_of(chunk.pieces) < needed) chunk.pieces.resize(to_index(needed));
   for (int step = 1; step < size_; ++step) {  // each rank begins with its neighbour, so that none is asked by all
     const int to = (rank_ + step) % size_, from = (rank_ - step + size_) % size_;
     const Chunk::Part theirs = chunk.part_of(to);

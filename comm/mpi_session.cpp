@@ -54,7 +54,7 @@ Placement find_placement() {
   SABER_MPI(MPI_Comm_rank(local, &out.local_rank));
   SABER_MPI(MPI_Comm_size(local, &out.num_local_ranks));
   const CoreMask mine = affinity_mask();
-  std::vector<CoreMask> masks(index_of(out.num_local_ranks));
+  std::vector<CoreMask> masks(to_index(out.num_local_ranks));
   constexpr int kWords = static_cast<int>(std::tuple_size_v<CoreMask>);
   SABER_MPI(MPI_Allgather(mine.data(), kWords, MPI_UNSIGNED_LONG, masks.data(), kWords, MPI_UNSIGNED_LONG, local));
   SABER_MPI(MPI_Comm_free(&local));
@@ -73,7 +73,7 @@ Placement find_placement() {
 void broadcast_bytes(std::string& bytes, int root) {
   std::int64_t size = size_of(bytes);
   SABER_MPI(MPI_Bcast(&size, 1, MPI_INT64_T, root, MPI_COMM_WORLD));
-  bytes.resize(index_of(size));
+  bytes.resize(to_index(size));
   constexpr std::int64_t kChunk = std::int64_t{1} << 30;
   for (std::int64_t start = 0; start < size; start += kChunk) {
     const int count = narrow<int>(std::min(kChunk, size - start));
@@ -118,7 +118,7 @@ MpiSession::MpiSession(int* argc, char*** argv) {
   std::array<char, MPI_MAX_PROCESSOR_NAME> name{};
   int length = 0;
   SABER_MPI(MPI_Get_processor_name(name.data(), &length));
-  host_.assign(name.data(), index_of(length));
+  host_.assign(name.data(), to_index(length));
 
   const Placement placement = find_placement();
   local_rank_ = placement.local_rank;
@@ -167,15 +167,15 @@ void MpiSession::barrier() const {
 std::vector<std::string> MpiSession::all_gather(const std::string& mine) const {
   const Operations::Wait wait(operations_, operations_.begin("all-gather of texts"));
   const int length = narrow<int>(size_of(mine));
-  std::vector<int> lengths(index_of(world_size_)), starts(index_of(world_size_));
+  std::vector<int> lengths(to_index(world_size_)), starts(to_index(world_size_));
   SABER_MPI(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, MPI_COMM_WORLD));
   std::exclusive_scan(lengths.begin(), lengths.end(), starts.begin(), 0);
-  std::string joined(index_of(starts.back() + lengths.back()), '\0');
+  std::string joined(to_index(starts.back() + lengths.back()), '\0');
   SABER_MPI(MPI_Allgatherv(mine.data(), length, MPI_CHAR, joined.data(), lengths.data(), starts.data(), MPI_CHAR,
                            MPI_COMM_WORLD));
   std::vector<std::string> out;
   for (std::size_t r = 0; r < lengths.size(); ++r) {
-    out.push_back(joined.substr(index_of(starts[r]), index_of(lengths[r])));
+    out.push_back(joined.substr(to_index(starts[r]), to_index(lengths[r])));
   }
   return out;
 }

@@ -108,7 +108,7 @@ std::vector<std::string> hosts_of_all(const MpiSession& session, MPI_Comm commun
   using Name = std::array<char, 64>;
   Name mine{};
   std::strncpy(mine.data(), session.host().c_str(), mine.size() - 1);
-  std::vector<Name> names(index_of(session.world_size()));
+  std::vector<Name> names(to_index(session.world_size()));
   SABER_MPI(
       MPI_Allgather(mine.data(), bytes_of<Name>(), MPI_BYTE, names.data(), bytes_of<Name>(), MPI_BYTE, communicator));
   std::vector<std::string> hosts;
@@ -121,14 +121,14 @@ std::vector<std::string> hosts_of_all(const MpiSession& session, MPI_Comm commun
 class Watchdog::Helper {
  public:
   Helper(const MpiSession& session, const WatchdogOptions& options)
-      : session_(session), options_(options), waited_before_(index_of(session.world_size())) {
+      : session_(session), options_(options), waited_before_(to_index(session.world_size())) {
     SABER_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &communicator_));
     SABER_MPI(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN));
     hosts_ = hosts_of_all(session, communicator_);
     const int peers = session.is_root() ? session.world_size() : 1;
-    heartbeats_ = std::vector<Inbox<Heartbeat>>(index_of(session.is_root() ? peers : 0));
+    heartbeats_ = std::vector<Inbox<Heartbeat>>(to_index(session.is_root() ? peers : 0));
     tables_out_ = std::vector<Outbox<Table>>(heartbeats_.size());
-    for (int r = 1; r < peers; ++r) heartbeats_[index_of(r)].open(r, communicator_);
+    for (int r = 1; r < peers; ++r) heartbeats_[to_index(r)].open(r, communicator_);
     if (!session.is_root()) table_.open(0, communicator_);
     thread_ = std::thread([this] { run(); });
   }
@@ -200,7 +200,7 @@ class Watchdog::Helper {
     const std::vector<Sighting> rows = suspicious();
     table.count = size_of(rows);
     std::copy(rows.begin(), rows.end(), table.rows.begin());
-    for (int r = 1; r < session_.world_size(); ++r) tables_out_[index_of(r)].send(table, r, communicator_);
+    for (int r = 1; r < session_.world_size(); ++r) tables_out_[to_index(r)].send(table, r, communicator_);
   }
 
   void name_slow_rank(Clock::time_point now) {
@@ -215,7 +215,7 @@ class Watchdog::Helper {
     const std::optional<SlowRank> slow = slow_rank(waited, window);
     if (!slow || !session_.operations().settled()) return;
     spdlog::warn("rank {} on {} is slow: the others waited {:.1f} s of the last {:.0f} s for it ({:.0f} %)", slow->rank,
-                 hosts_[index_of(slow->rank)], slow->seconds_lost, window, 100 * slow->seconds_lost / window);
+                 hosts_[to_index(slow->rank)], slow->seconds_lost, window, 100 * slow->seconds_lost / window);
   }
 
   void check_deadline(const Heartbeat& mine) {

@@ -62,7 +62,7 @@ Verdict verdict_of(const Heartbeat& mine, const std::vector<Sighting>& rows, dou
                    const std::vector<std::string>& hosts) {
   Verdict verdict;
   const auto accuse = [&](std::int64_t rank, const std::string& reason) {
-    verdict.reasons.push_back(fmt::format("rank {} on {}: {}", rank, hosts[index_of(rank)], reason));
+    verdict.reasons.push_back(fmt::format("rank {} on {}: {}", rank, hosts[to_index(rank)], reason));
   };
   if (table_age > kSilentAfterSeconds) {  // what the table says is old news then
     verdict.silent_seconds = table_age;

@@ -132,7 +132,14 @@ void Schema::texts(std::vector<std::string>& target, std::string key, std::vecto
        [&target] { return json(target); }, [&target](const json& v) { target = v.get<std::vector<std::string>>(); }});
 }
 
+void Schema::renamed(std::string old_key, std::string key) {
+  ensure(find(old_key) == nullptr && find(key) != nullptr, "an old key is replaced by one that is declared");
+  renamed_[std::move(old_key)] = std::move(key);
+}
+
 void Schema::unknown_key(const std::string& key, const std::string& place) const {
+  const auto now = renamed_.find(key);
+  if (now != renamed_.end()) throw_bad_input(fmt::format("setting '{}' is now '{}'", key, now->second), place);
   const Field* nearest = nullptr;
   for (const Field& field : fields_) {
     if (nearest == nullptr || edit_distance(key, field.key) < edit_distance(key, nearest->key)) nearest = &field;

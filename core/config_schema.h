@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ class Schema {
   void texts(std::vector<std::string>& target, std::string key, std::vector<std::string> initial, std::string help,
              OnResume on_resume = OnResume::may_change, std::string rule = {},
              std::function<bool(const std::string&)> fits = nullptr);
+
+  // A key of an earlier version: using it is an error that names the key of today.
+  void renamed(std::string old_key, std::string key);
 
   // Reads a YAML file. Unknown or repeated keys, wrong types and values out of range throw bad_input that names file,
   // line, key, what was found and what was wanted.
@@ -70,6 +74,7 @@ class Schema {
   struct YamlReader;
 
   std::vector<Field> fields_;
+  std::map<std::string, std::string> renamed_;  // old key -> key of today
 };
 
 }  // namespace saber

@@ -29,7 +29,7 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
 }
 
 // Signed to unsigned for subscripts; negative numbers are a bug and throw in `at`-style code, not here.
-inline std::size_t index_of(std::int64_t i) {
+inline std::size_t to_index(std::int64_t i) {
   return static_cast<std::size_t>(i);
 }
 

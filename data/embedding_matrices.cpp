@@ -5,9 +5,9 @@
 
 #include "core/hash.h"
 #include "core/narrow.h"
+#include "core/slice.h"
 #include "data/embedding_set_checks.h"
 #include "data/hdf5_file.h"
-#include "data/sampling_plan.h"
 
 namespace saber {
 namespace {
@@ -19,11 +19,11 @@ std::vector<std::int64_t> places_of(const EmbeddingSet& set, const EmbeddingShar
   if (share.world_size == 1) return {};
   const std::int64_t library = size_of(set.rows_of(Split::library));
   const Slice mine = slice_of_rank(library, share.rank, share.world_size);
-  std::vector<std::int64_t> place(index_of(set.num_rows), -1);
+  std::vector<std::int64_t> place(to_index(set.num_rows), -1);
   std::int64_t held = 0, item = 0;
   for (std::int64_t row = 0; row < set.num_rows; ++row) {
-    const bool in_library = set.split[index_of(row)] == Split::library;
-    if (!in_library || (item >= mine.begin && item < mine.end)) place[index_of(row)] = held++;
+    const bool in_library = set.split[to_index(row)] == Split::library;
+    if (!in_library || (item >= mine.begin && item < mine.end)) place[to_index(row)] = held++;
     if (in_library) ++item;
   }
   return place;
@@ -42,13 +42,13 @@ class MatrixReader {
         !results || std::any_of(parts_.begin(), parts_.end(), [](const MatrixPart& part) { return part.has_results; });
     fingerprint_.begin_values(narrow<std::uint64_t>(present ? set_.num_rows * width : 0));
     if (!present) return {};
-    std::vector<float> out(index_of(held_ * width));
+    std::vector<float> out(to_index(held_ * width));
     for (const MatrixPart& part : parts_) {
       const Hdf5Reader file(part.path);
       for (std::int64_t first = 0; first < part.num_rows; first += kBlockRows) {
         const std::int64_t count = std::min(kBlockRows, part.num_rows - first);
         if (!share_.check && !holds(part.first_row + first, count)) continue;
-        std::vector<float> block(index_of(count * width), 0.0F);
+        std::vector<float> block(to_index(count * width), 0.0F);
         if (!results || part.has_results) block = file.read_float_rows(name, {part.num_rows, width}, first, count);
         if (results) clear_others(block, part.first_row + first, width);
         if (share_.check) {
@@ -64,14 +64,14 @@ class MatrixReader {
   std::string fingerprint() const { return share_.check ? fingerprint_.hex() : ""; }
 
  private:
-  std::int64_t place(std::int64_t row) const { return set_.place.empty() ? row : set_.place[index_of(row)]; }
+  std::int64_t place(std::int64_t row) const { return set_.place.empty() ? row : set_.place[to_index(row)]; }
   bool holds(std::int64_t first, std::int64_t count) const {
     for (std::int64_t row = first; row < first + count; ++row) {
       if (place(row) >= 0) return true;
     }
     return false;
   }
-  bool in_library(std::int64_t row) const { return set_.split[index_of(row)] == Split::library; }
+  bool in_library(std::int64_t row) const { return set_.split[to_index(row)] == Split::library; }
 
   // Rows that are no library rows may hold anything there, also NaN.
   void clear_others(std::vector<float>& block, std::int64_t first, std::int64_t width) const {

@@ -29,14 +29,14 @@ const char* name_of(Split split) {
 std::vector<std::int64_t> EmbeddingSet::rows_of(Split wanted) const {
   std::vector<std::int64_t> rows;
   for (std::int64_t row = 0; row < num_rows; ++row) {
-    if (split[index_of(row)] == wanted) rows.push_back(row);
+    if (split[to_index(row)] == wanted) rows.push_back(row);
   }
   return rows;
 }
 
 std::int64_t EmbeddingSet::row_of_id(std::int64_t wanted) const {
   // Ids are often the row numbers.
-  if (wanted >= 0 && wanted < num_rows && id[index_of(wanted)] == wanted) return wanted;
+  if (wanted >= 0 && wanted < num_rows && id[to_index(wanted)] == wanted) return wanted;
   const auto found = std::find(id.begin(), id.end(), wanted);
   return found == id.end() ? -1 : found - id.begin();
 }
@@ -44,8 +44,8 @@ std::int64_t EmbeddingSet::row_of_id(std::int64_t wanted) const {
 bool EmbeddingSet::same_picture(std::int64_t a, std::int64_t b) const {
   if (a == b) return true;
   if (!image_uri.empty()) {
-    const std::string& uri = image_uri.at(index_of(a));
-    return !uri.empty() && uri == image_uri.at(index_of(b));
+    const std::string& uri = image_uri.at(to_index(a));
+    return !uri.empty() && uri == image_uri.at(to_index(b));
   }
   if (pixels.empty()) return false;
   const std::int64_t size = 3 * pixel_height * pixel_width;

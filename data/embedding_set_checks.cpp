@@ -34,7 +34,7 @@ void add_texts(Fingerprint& fingerprint, const std::vector<std::string>& texts) 
 void require_vectors(const std::vector<float>& matrix, std::int64_t width, const PlaceOfRow& place) {
   const std::int64_t num_rows = size_of(matrix) / width;
   for (std::int64_t r = 0; r < num_rows; ++r) {
-    const std::span row(matrix.data() + r * width, index_of(width));
+    const std::span row(matrix.data() + r * width, to_index(width));
     const double norm = squared_norm(row);
     if (!std::isfinite(norm)) {
       const bool nan = std::any_of(row.begin(), row.end(), [](float value) { return std::isnan(value); });
@@ -48,18 +48,18 @@ void require_unique_ids(const std::vector<std::int64_t>& id, const PlaceOfRow& p
   std::vector<std::int64_t> order(id.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::int64_t a, std::int64_t b) { return id[index_of(a)] < id[index_of(b)]; });
+                   [&](std::int64_t a, std::int64_t b) { return id[to_index(a)] < id[to_index(b)]; });
   const auto repeated = std::adjacent_find(
-      order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return id[index_of(a)] == id[index_of(b)]; });
+      order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return id[to_index(a)] == id[to_index(b)]; });
   if (repeated == order.end()) return;
   throw_bad_input(
-      "is " + std::to_string(id[index_of(*repeated)]) + " as is " + place(*repeated) + ", wanted unique ids",
+      "is " + std::to_string(id[to_index(*repeated)]) + " as is " + place(*repeated) + ", wanted unique ids",
       place(*(repeated + 1)));
 }
 
 void normalise_rows(std::vector<float>& matrix, std::int64_t width) {
   for (std::int64_t r = 0; r < size_of(matrix) / width; ++r) {
-    const std::span row(matrix.data() + r * width, index_of(width));
+    const std::span row(matrix.data() + r * width, to_index(width));
     const double norm = std::sqrt(squared_norm(row));
     if (norm == 0) continue;
     for (float& value : row) value = static_cast<float>(static_cast<double>(value) / norm);

@@ -38,7 +38,7 @@ TaskTable read_tasks(const Hdf5Reader& file, std::int64_t& text_width) {
   if (file.has("/tasks/question")) {
     tasks.question = file.read<std::int32_t>("/tasks/question", {count});
   } else {
-    tasks.question.resize(index_of(count));
+    tasks.question.resize(to_index(count));
     std::iota(tasks.question.begin(), tasks.question.end(), 0);
   }
   return tasks;
@@ -48,7 +48,7 @@ template <class T>
 void require_range(const Hdf5Reader& file, const std::string& name, const std::vector<T>& values, std::int64_t min,
                    std::int64_t max, const std::string& wanted) {
   for (std::int64_t row = 0; row < size_of(values); ++row) {
-    const auto value = static_cast<std::int64_t>(values[index_of(row)]);
+    const auto value = static_cast<std::int64_t>(values[to_index(row)]);
     if (value < min || value > max) {
       throw_bad_input("is " + std::to_string(value) + ", wanted " + wanted, file.place(name, row));
     }
@@ -145,9 +145,9 @@ void append(std::vector<T>& to, std::vector<T>&& from) {
 template <class T>
 void append_optional(std::vector<T>& to, std::int64_t to_size, std::vector<T>&& from, std::int64_t from_size) {
   if (to.empty() && from.empty()) return;
-  to.resize(index_of(to_size));
+  to.resize(to_index(to_size));
   append(to, std::move(from));
-  to.resize(index_of(to_size + from_size));
+  to.resize(to_index(to_size + from_size));
 }
 
 void append_part(EmbeddingSet& set, EmbeddingSet&& part) {

@@ -225,7 +225,7 @@ std::vector<T> Hdf5Reader::read(const std::string& name, const Shape& wanted) co
   if (!stores<T>(data.type.get())) {
     throw_bad_input("is " + describe(data.type.get()) + ", wanted " + type_name, data.place);
   }
-  std::vector<T> values(index_of(data.size));
+  std::vector<T> values(to_index(data.size));
   SABER_HDF5(bad_input, data.place, H5Dread(data.set.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()));
   return values;
 }
@@ -252,7 +252,7 @@ std::vector<float> Hdf5Reader::read_float_rows(const std::string& name, const Sh
   }
   ensure(!data.shape.empty() && first >= 0 && count >= 0 && first + count <= data.shape[0], "the rows are there");
   const RowSelection rows(data.shape, first, count, data.place);
-  std::vector<float> values(index_of(rows.elements));
+  std::vector<float> values(to_index(rows.elements));
   const auto read = [&](hid_t memory_type, void* to) {
     SABER_HDF5(bad_input, data.place,
                H5Dread(data.set.get(), memory_type, rows.memory.get(), rows.file.get(), H5P_DEFAULT, to));
@@ -276,7 +276,7 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name, std::
   const bool variable = SABER_HDF5(bad_input, data.place, H5Tis_variable_str(data.type.get())) > 0;
   auto texts = variable ? read_variable_strings(data) : read_fixed_strings(data);
   for (std::int64_t row = 0; row < data.size; ++row) {
-    if (const auto bad = first_bad_utf8(texts[index_of(row)])) {
+    if (const auto bad = first_bad_utf8(texts[to_index(row)])) {
       throw_bad_input("byte " + std::to_string(*bad) + " is zero or not UTF-8, wanted UTF-8 text", place(name, row));
     }
   }
@@ -285,12 +285,12 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name, std::
 
 std::vector<std::string> Hdf5Reader::read_fixed_strings(const DataSet& data) const {
   const std::size_t length = H5Tget_size(data.type.get());
-  std::vector<char> bytes(index_of(data.size) * length);
+  std::vector<char> bytes(to_index(data.size) * length);
   SABER_HDF5(bad_input, data.place,
              H5Dread(data.set.get(), data.type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()));
   std::vector<std::string> texts;
-  texts.reserve(index_of(data.size));
-  for (std::size_t i = 0; i < index_of(data.size); ++i) {
+  texts.reserve(to_index(data.size));
+  for (std::size_t i = 0; i < to_index(data.size); ++i) {
     texts.push_back(unpadded(bytes.data() + i * length, length, H5Tget_strpad(data.type.get())));
   }
   return texts;
@@ -298,7 +298,7 @@ std::vector<std::string> Hdf5Reader::read_fixed_strings(const DataSet& data) con
 
 std::vector<std::string> Hdf5Reader::read_variable_strings(const DataSet& data) const {
   const Hdf5Handle type = hdf5::reference_type(data.place);
-  std::vector<char> references(index_of(data.size) * hdf5::kReferenceBytes);
+  std::vector<char> references(to_index(data.size) * hdf5::kReferenceBytes);
   SABER_HDF5(bad_input, data.place,
              H5Dread(data.set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, references.data()));
   return hdf5::texts_of(references, {path_, file_bytes_, file_.get()}, data.place);

@@ -26,7 +26,7 @@ std::string base64(std::span<const std::uint8_t> bytes) {
 }  // namespace
 
 std::string png_data_uri(std::span<const std::uint8_t> pixels, std::int64_t height, std::int64_t width) {
-  const std::size_t plane = index_of(height * width);
+  const std::size_t plane = to_index(height * width);
   ensure(pixels.size() == 3 * plane && plane > 0, "a picture has three planes of height x width bytes");
   std::vector<std::uint8_t> interleaved(3 * plane);
   for (std::size_t i = 0; i < plane; ++i) {

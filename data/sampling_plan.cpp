@@ -9,14 +9,6 @@
 
 namespace saber {
 
-Slice slice_of_rank(std::int64_t batch_size, std::int64_t rank, std::int64_t world_size) {
-  ensure(batch_size >= 0 && rank >= 0 && rank < world_size, "a slice belongs to a rank of the world");
-  const std::int64_t share = batch_size / world_size;
-  const std::int64_t larger = batch_size % world_size;  // the first ranks take one more
-  const std::int64_t begin = rank * share + std::min(rank, larger);
-  return {begin, begin + share + (rank < larger ? 1 : 0)};
-}
-
 SamplingPlan::SamplingPlan(std::vector<std::vector<std::int64_t>> groups, std::int64_t batch_size, std::uint64_t seed)
     : groups_(std::move(groups)), batch_size_(batch_size), seed_(seed) {
   ensure(batch_size_ > 0, "a batch holds at least one unit");
@@ -27,14 +19,14 @@ SamplingPlan::SamplingPlan(std::vector<std::vector<std::int64_t>> groups, std::i
 std::vector<std::int64_t> SamplingPlan::batch(std::int64_t step) const {
   ensure(step >= 0, "steps count from 0");
   prepare(step / batches_per_epoch_);
-  return cached_batches_[index_of(step % batches_per_epoch_)];
+  return cached_batches_[to_index(step % batches_per_epoch_)];
 }
 
 void SamplingPlan::prepare(std::int64_t epoch) const {
   if (epoch == cached_epoch_) return;
   std::vector<std::vector<std::int64_t>> batches;
   for (std::int64_t g = 0; g < size_of(groups_); ++g) {
-    std::vector<std::int64_t> units = groups_[index_of(g)];
+    std::vector<std::int64_t> units = groups_[to_index(g)];
     RandomStream(seed_, "plan", {epoch, g}).shuffle(units);
     for (std::int64_t begin = 0; begin < size_of(units); begin += batch_size_) {
       const std::int64_t end = std::min(begin + batch_size_, size_of(units));

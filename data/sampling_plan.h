@@ -7,14 +7,6 @@
 
 namespace saber {
 
-// Half-open range of a global batch that rank r of W takes: contiguous, sizes differ by at most 1.
-struct Slice {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-  std::int64_t size() const { return end - begin; }
-};
-Slice slice_of_rank(std::int64_t batch_size, std::int64_t rank, std::int64_t world_size);
-
 class SamplingPlan {
  public:
   // groups[g] lists the units that may share a batch (listwise: nodes of one depth; imitate: one group). Empty

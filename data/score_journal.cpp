@@ -49,7 +49,7 @@ void put(std::string& bytes, const std::vector<T>& values) {
 // Moves `count` values from the front of `bytes`, which must hold them.
 template <class T>
 std::vector<T> take(std::string_view& bytes, std::int64_t count) {
-  std::vector<T> values(index_of(count));
+  std::vector<T> values(to_index(count));
   const std::size_t size = values.size() * sizeof(T);
   ensure(size <= bytes.size(), "a journal record holds what its length says");
   if (size > 0) std::memcpy(values.data(), bytes.data(), size);
@@ -83,14 +83,14 @@ std::optional<std::string_view> next_payload(std::string_view& bytes) {
 }
 
 std::string encode(const QueryNodes& nodes) {
-  ensure(size_of(nodes.icd) == nodes.size() && size_of(nodes.reward) == nodes.size() &&
+  ensure(size_of(nodes.demonstration) == nodes.size() && size_of(nodes.reward) == nodes.size() &&
              size_of(nodes.status) == nodes.size(),
          "the columns of a query's nodes have equal lengths");
   std::string payload;
   const std::int64_t head[] = {nodes.query, nodes.size()};
   put(payload, head, 2);
   put(payload, nodes.parent);
-  put(payload, nodes.icd);
+  put(payload, nodes.demonstration);
   put(payload, nodes.reward);
   put(payload, nodes.status);
   return payload;
@@ -107,7 +107,7 @@ std::optional<QueryNodes> decode(std::string_view payload) {
   QueryNodes nodes;
   nodes.query = head[0];
   nodes.parent = take<std::int64_t>(payload, count);
-  nodes.icd = take<std::int64_t>(payload, count);
+  nodes.demonstration = take<std::int64_t>(payload, count);
   nodes.reward = take<double>(payload, count);
   nodes.status = take<NodeStatus>(payload, count);
   const bool parents_exist = std::all_of(nodes.parent.begin(), nodes.parent.end(),

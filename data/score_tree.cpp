@@ -19,15 +19,15 @@ constexpr std::int64_t kVersion = 1;
 // Children of each node, by icd id; the last entry holds the roots.
 std::vector<std::vector<std::int64_t>> children_of(const QueryNodes& nodes) {
   const std::int64_t size = nodes.size();
-  std::vector<std::vector<std::int64_t>> children(index_of(size + 1));
+  std::vector<std::vector<std::int64_t>> children(to_index(size + 1));
   for (std::int64_t node = 0; node < size; ++node) {
-    const std::int64_t parent = nodes.parent[index_of(node)];
+    const std::int64_t parent = nodes.parent[to_index(node)];
     ensure(parent >= -1 && parent < size, "a node's parent is a node of its query");
-    ensure((parent == -1) == (nodes.icd[index_of(node)] == -1), "the root alone has no demonstration");
-    children[index_of(parent == -1 ? size : parent)].push_back(node);
+    ensure((parent == -1) == (nodes.demonstration[to_index(node)] == -1), "the root alone has no demonstration");
+    children[to_index(parent == -1 ? size : parent)].push_back(node);
   }
   ensure(children.back().size() == 1, "a query has one root");
-  const auto icd = [&](std::int64_t node) { return nodes.icd[index_of(node)]; };
+  const auto icd = [&](std::int64_t node) { return nodes.demonstration[to_index(node)]; };
   for (auto& siblings : children) {
     std::sort(siblings.begin(), siblings.end(), [&](std::int64_t a, std::int64_t b) { return icd(a) < icd(b); });
     const auto twins = std::adjacent_find(siblings.begin(), siblings.end(),
@@ -47,7 +47,7 @@ double stored_reward(double reward, NodeStatus status) {
 // Breadth first, siblings by icd id: this is the order depth, parent row, icd id.
 void append_query(ScoreTree& tree, const QueryNodes& nodes) {
   ensure(nodes.query >= 0, "a query's id is not negative");
-  ensure(size_of(nodes.icd) == nodes.size() && size_of(nodes.reward) == nodes.size() &&
+  ensure(size_of(nodes.demonstration) == nodes.size() && size_of(nodes.reward) == nodes.size() &&
              size_of(nodes.status) == nodes.size(),
          "the columns of a query's nodes have equal lengths");
   const auto children = children_of(nodes);
@@ -55,10 +55,10 @@ void append_query(ScoreTree& tree, const QueryNodes& nodes) {
   std::vector<std::int64_t> order = children.back();
   std::vector<std::int64_t> parent_row = {-1};
   for (std::int64_t i = 0; i < size_of(order); ++i) {
-    const std::size_t node = index_of(order[index_of(i)]);
+    const std::size_t node = to_index(order[to_index(i)]);
     tree.query.push_back(nodes.query);
-    tree.parent.push_back(parent_row[index_of(i)]);
-    tree.icd.push_back(nodes.icd[node]);
+    tree.parent.push_back(parent_row[to_index(i)]);
+    tree.demonstration.push_back(nodes.demonstration[node]);
     tree.reward.push_back(stored_reward(nodes.reward[node], nodes.status[node]));
     tree.status.push_back(nodes.status[node]);
     for (const std::int64_t child : children[node]) {
@@ -102,27 +102,27 @@ void check_position(const Hdf5Reader& file, const ScoreTree& tree, std::int64_t 
   const auto fail = [&](const char* name, std::int64_t found, const std::string& wanted) {
     throw_bad_input("is " + std::to_string(found) + ", wanted " + wanted, file.place(name, row));
   };
-  const std::size_t i = index_of(row);
+  const std::size_t i = to_index(row);
   if (row == root) {
     if (tree.query[i] < 0) fail("/node/query", tree.query[i], "a number >= 0");
     if (row > 0 && tree.query[i] < tree.query[i - 1]) fail("/node/query", tree.query[i], "rows ordered by query id");
     if (tree.parent[i] != -1) fail("/node/parent", tree.parent[i], "-1, since this is the first row of its query");
-    if (tree.icd[i] != -1) fail("/node/icd", tree.icd[i], "-1 at a root");
+    if (tree.demonstration[i] != -1) fail("/node/icd", tree.demonstration[i], "-1 at a root");
     return;
   }
   if (tree.parent[i] < root || tree.parent[i] >= row) {
     fail("/node/parent", tree.parent[i], "an earlier row of the same query");
   }
-  if (tree.icd[i] < 0) fail("/node/icd", tree.icd[i], "a number >= 0, since this is no root");
-  if (std::pair(tree.parent[i], tree.icd[i]) <= std::pair(tree.parent[i - 1], tree.icd[i - 1])) {
-    fail("/node/icd", tree.icd[i], "rows of a query ordered by depth, parent row and icd id, each once");
+  if (tree.demonstration[i] < 0) fail("/node/icd", tree.demonstration[i], "a number >= 0, since this is no root");
+  if (std::pair(tree.parent[i], tree.demonstration[i]) <= std::pair(tree.parent[i - 1], tree.demonstration[i - 1])) {
+    fail("/node/icd", tree.demonstration[i], "rows of a query ordered by depth, parent row and icd id, each once");
   }
 }
 
 void check_rows(const Hdf5Reader& file, const ScoreTree& tree) {
   std::int64_t root = 0;
   for (std::int64_t row = 0; row < tree.size(); ++row) {
-    const std::size_t i = index_of(row);
+    const std::size_t i = to_index(row);
     if (row > 0 && tree.query[i] != tree.query[i - 1]) root = row;
     check_position(file, tree, row, root);
     const bool scored = tree.status[i] == NodeStatus::scored;
@@ -157,7 +157,7 @@ void write_score_tree(const std::filesystem::path& path, const ScoreTree& tree) 
   file.add_group("/node");
   file.write<std::int64_t>("/node/query", tree.query, shape);
   file.write<std::int64_t>("/node/parent", tree.parent, shape);
-  file.write<std::int64_t>("/node/icd", tree.icd, shape);
+  file.write<std::int64_t>("/node/icd", tree.demonstration, shape);
   file.write<double>("/node/reward", tree.reward, shape);
   file.write<std::uint8_t>("/node/status", status, shape);
   file.commit();
@@ -170,11 +170,11 @@ ScoreTree read_score_tree(const std::filesystem::path& path) {
   tree.query = file.read<std::int64_t>("/node/query", {kAnySize});
   const Shape shape = {tree.size()};
   tree.parent = file.read<std::int64_t>("/node/parent", shape);
-  tree.icd = file.read<std::int64_t>("/node/icd", shape);
+  tree.demonstration = file.read<std::int64_t>("/node/icd", shape);
   tree.reward = file.read<double>("/node/reward", shape);
   const auto status = file.read<std::uint8_t>("/node/status", shape);
   for (std::int64_t row = 0; row < tree.size(); ++row) {
-    const std::uint8_t value = status[index_of(row)];
+    const std::uint8_t value = status[to_index(row)];
     if (value > 2) {
       throw_bad_input("is " + std::to_string(value) + ", wanted 0 (scored), 1 (failed) or 2 (only a prefix)",
                       file.place("/node/status", row));

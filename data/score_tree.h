@@ -29,10 +29,10 @@ struct ScoreTreeOrigin {
 // without the last demonstration. Rows of one query are adjacent; order: query id, depth, parent row, icd id.
 struct ScoreTree {
   ScoreTreeOrigin origin;
-  std::vector<std::int64_t> query;   // id of the query sample
-  std::vector<std::int64_t> parent;  // row, -1 at a root
-  std::vector<std::int64_t> icd;     // id of the demonstration appended, -1 at a root
-  std::vector<double> reward;        // of the whole sequence; NaN where status is not scored
+  std::vector<std::int64_t> query;          // id of the query sample
+  std::vector<std::int64_t> parent;         // row, -1 at a root
+  std::vector<std::int64_t> demonstration;  // id of the one appended, -1 at a root
+  std::vector<double> reward;               // of the whole sequence; NaN where status is not scored
   std::vector<NodeStatus> status;
 
   std::int64_t size() const { return static_cast<std::int64_t>(query.size()); }
@@ -42,7 +42,7 @@ struct ScoreTree {
 struct QueryNodes {
   std::int64_t query = -1;
   std::vector<std::int64_t> parent;
-  std::vector<std::int64_t> icd;
+  std::vector<std::int64_t> demonstration;
   std::vector<double> reward;
   std::vector<NodeStatus> status;
 

@@ -8,7 +8,7 @@
 #include "core/progress.h"
 #include "launch/commands.h"
 #include "launch/eval_table.h"
-#include "launch/inputs.h"
+#include "launch/load_inputs.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
 
 namespace saber {
@@ -50,7 +50,7 @@ void write_table(const EvalSettings& eval, const nlohmann::ordered_json& table) 
 void make_output_folders(const EvalSettings& eval) {
   const std::filesystem::path output = eval.output;
   if (output.has_parent_path()) create_folders(output.parent_path());
-  if (!eval.save_lists.empty()) create_folders(eval.save_lists);
+  if (!eval.save_selections.empty()) create_folders(eval.save_selections);
 }
 
 }  // namespace
@@ -64,11 +64,12 @@ void EvalSettings::declare(Schema& schema) {
   schema.integer(seed, "eval.seed", 1, 0, Schema::kAny, "", "seed of the random selections");
   schema.flag(baselines, "eval.baselines", true, "rows of the selections that need no training");
   schema.texts(also, "eval.also", {}, "more rows for the table, which take longer (docs/baselines.md)",
-               OnResume::may_change, "one of iqpr, iq2iq_demo, iq2iq_saber, oracle_beam", is_also);
+               OnResume::may_change, "one of iqpr, iq2iq_influence, iq2iq_saber, oracle_beam", is_also);
   schema.texts(
-      lists, "eval.lists", {},
+      selections, "eval.selections", {},
       "files of demonstrations that were chosen elsewhere, a row each: JSON lines as `saber select` writes them");
-  schema.text(save_lists, "eval.save_lists", "", "folder for the demonstrations of every other row, as such files");
+  schema.text(save_selections, "eval.save_selections", "",
+              "folder for the demonstrations of every other row, as such files");
 }
 
 int run_eval(const MpiSession& session, const Settings& settings, const torch::Device& device,
@@ -77,17 +78,17 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
   const HeadOptions head = head_options(settings, group);
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings, head.group != nullptr);
   std::vector<std::int64_t> rows = set.rows_of(split_of_name(eval.split));
-  if (eval.max_queries > 0 && eval.max_queries < size_of(rows)) rows.resize(index_of(eval.max_queries));
+  if (eval.max_queries > 0 && eval.max_queries < size_of(rows)) rows.resize(to_index(eval.max_queries));
   std::unique_ptr<TinyLvlmScorer> scorer;
   std::unique_ptr<RunSelector> selector;
-  std::map<std::string, Lists> lists;
+  std::map<std::string, RowsByQuery> brought;
   const Features features(set, torch::kFloat32, device);
   const std::filesystem::path checkpoint = agree_on_checkpoint(session, settings.run_folder);
   session.on_all([&] {
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
     require_possible_rows(eval, head.group != nullptr);
     scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
-    lists = read_all_lists(eval, set, rows, scorer->max_shots());
+    brought = read_all_selections(eval, set, rows, scorer->max_shots());
     SelectOptions options;
     options.shots = eval.shots;
     options.beam = eval.beam;
@@ -104,14 +105,14 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
   std::vector<Shown> shown;
   const auto choose = [&] {
     shown = shown_by_share(eval, set, head.group, rows, positions,
-                           {selections, lists, *selector, features, *scorer, session.is_root()});
+                           {selections, brought, *selector, features, *scorer, session.is_root()});
   };
   if (session.is_root()) spdlog::info("eval: SabER has chosen, now the baselines");
   if (head.group == nullptr)
     session.on_all(choose);
   else
     choose();  // the ranks meet on the way
-  if (!eval.save_lists.empty()) save_lists(session, group, eval, set, rows, positions, shown);
+  if (!eval.save_selections.empty()) save_selections(session, group, eval, set, rows, positions, shown);
   std::vector<Outcome> outcomes;
   session.on_all([&] { outcomes = evaluate_share(session, set, positions, shown, *scorer); });
   const std::int64_t most = size_of(positions_of_rank(0, world, size_of(rows))) * size_of(row_names(eval));

@@ -2,7 +2,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "data/own_scenes.h"
+#include "data/training_scenes.h"
 #include "launch/commands.h"
 #include "trainer/lvlm/lvlm_training.h"
 

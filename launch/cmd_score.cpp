@@ -12,11 +12,11 @@
 #include "core/progress.h"
 #include "data/score_journal.h"
 #include "launch/commands.h"
-#include "launch/inputs.h"
+#include "launch/load_inputs.h"
+#include "trainer/baselines/baselines.h"
+#include "trainer/library/library.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
-#include "trainer/search/baselines.h"
 #include "trainer/search/beam.h"
-#include "trainer/search/library.h"
 #include "trainer/search/pool.h"
 
 namespace saber {
@@ -27,13 +27,13 @@ namespace fs = std::filesystem;
 std::vector<std::int64_t> rows_to_score(const ScoreSettings& settings, const EmbeddingSet& set) {
   std::vector<std::int64_t> rows = set.rows_of(split_of_name(settings.split));
   if (rows.empty()) throw_bad_input("has no rows of split " + settings.split, "/split");
-  if (settings.max_queries > 0 && settings.max_queries < size_of(rows)) rows.resize(index_of(settings.max_queries));
+  if (settings.max_queries > 0 && settings.max_queries < size_of(rows)) rows.resize(to_index(settings.max_queries));
   return rows;
 }
 
 // Found before anything starts, and not by one rank in the middle of its work.
 void require_pools(const ScoreSettings& settings, const EmbeddingSet& set, const std::vector<std::int64_t>& rows) {
-  const bool beam = settings.sequences == "beam";  // a list needs as many rows as it has
+  const bool beam = settings.sequences == "beam";  // a single sequence needs as many rows as it has
   if (beam && settings.pool.size < settings.shots) {
     throw_bad_input(
         fmt::format("score.pool_size is {}, wanted at least score.shots = {}", settings.pool.size, settings.shots));
@@ -44,7 +44,7 @@ void require_pools(const ScoreSettings& settings, const EmbeddingSet& set, const
     const std::int64_t wanted = beam ? settings.pool.size : settings.shots;
     if (usable < wanted) {
       throw_bad_input(fmt::format("score.{} is {}, the library has {} rows for query {}", beam ? "pool_size" : "shots",
-                                  wanted, usable, set.id[index_of(row)]));
+                                  wanted, usable, set.id[to_index(row)]));
     }
   }
 }
@@ -94,7 +94,7 @@ Plan make_plan(const ScoreSettings& settings, const EmbeddingSet& set, const Sco
                const std::vector<std::int64_t>& rows) {
   Plan plan;
   std::vector<std::int64_t> ids;
-  for (const std::int64_t row : rows) ids.push_back(set.id[index_of(row)]);
+  for (const std::int64_t row : rows) ids.push_back(set.id[to_index(row)]);
   plan.done = is_done(settings, origin, ids);
   if (plan.done) return plan;
   const JournalContents journals = read_journals(journal_folder(settings), origin);
@@ -121,17 +121,17 @@ Plan agree_on_plan(const MpiSession& session, const std::function<Plan()>& make)
 void score_share(const MpiSession& session, const ScoreSettings& score, const EmbeddingSet& set, const Plan& plan,
                  Scorer& scorer, ScoreJournal& journal) {
   const Similarity similarity(set);
-  std::optional<Baselines> lists;
-  if (score.sequences != "beam") lists.emplace(set, score.shots, score.pool.seed);
+  std::optional<Baselines> baselines;
+  if (score.sequences != "beam") baselines.emplace(set, score.shots, score.pool.seed);
   const auto nodes_of = [&](std::int64_t row) {
-    if (lists) return score_list(scorer, set, {row, lists->select(score.sequences, std::vector{row})[0]});
+    if (baselines) return score_sequence(scorer, set, {row, baselines->select(score.sequences, std::vector{row})[0]});
     return beam_search(scorer, set, row, candidate_pool(score.pool, set, similarity, row), score.beam, score.shots);
   };
   const std::int64_t mine = (size_of(plan.rows) - session.rank() + session.world_size() - 1) / session.world_size();
   Progress progress("score (rank 0's share)", "queries", mine, !session.is_root());
   std::int64_t evaluations = 0;
   for (std::int64_t i = session.rank(); i < size_of(plan.rows); i += session.world_size()) {
-    const QueryNodes nodes = nodes_of(plan.rows[index_of(i)]);
+    const QueryNodes nodes = nodes_of(plan.rows[to_index(i)]);
     journal.append(nodes);
     evaluations += nodes.size();
     progress.add(1, fmt::format("{:.0f} evaluations/s",
@@ -143,7 +143,7 @@ void score_share(const MpiSession& session, const ScoreSettings& score, const Em
 void write_tree(const ScoreSettings& settings, const EmbeddingSet& set, const ScoreTreeOrigin& origin,
                 const std::vector<std::int64_t>& rows) {
   std::set<std::int64_t> wanted;
-  for (const std::int64_t row : rows) wanted.insert(set.id[index_of(row)]);
+  for (const std::int64_t row : rows) wanted.insert(set.id[to_index(row)]);
   std::vector<QueryNodes> queries = read_journals(journal_folder(settings), origin).queries;
   std::erase_if(queries, [&](const QueryNodes& nodes) { return !wanted.contains(nodes.query); });
   ensure(queries.size() == wanted.size(), "every query has a journal record when the tree is written");
@@ -162,14 +162,15 @@ void ScoreSettings::declare(Schema& schema) {
   schema.integer(shots, "score.shots", 4, 1, 64, "shots", "length N of the longest sequences");
   schema.choice(
       sequences, "score.sequences", "beam", {"beam", "random", "i2i", "iq2iq"},
-      "what is scored: a beam search among the candidates; or the one list that this selection gives, as in eval");
+      "what is scored: a beam search among the candidates; or the one sequence that this baseline selects, as in eval");
   schema.integer(beam, "score.beam", 4, 1, 1024, "", "width b of the beam");
   schema.choice(pool.kind, "score.pool", "mixed", {"random", "similarity", "mixed"},
                 "candidates of a query: random; the most similar; half of them from the score.nearest most similar");
   schema.integer(pool.size, "score.pool_size", 32, 2, 1 << 20, "rows", "candidates c per query");
   schema.integer(pool.nearest, "score.nearest", 300, 1, Schema::kAny, "rows",
                  "most similar rows that a mixed pool draws half from");
-  schema.integer(pool.seed, "score.seed", 1, 0, Schema::kAny, "", "seed of the candidate pools, and of random lists");
+  schema.integer(pool.seed, "score.seed", 1, 0, Schema::kAny, "",
+                 "seed of the candidate pools, and of random selections");
 }
 
 int run_score(const MpiSession& session, const Settings& settings, const torch::Device& device) {

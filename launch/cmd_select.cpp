@@ -10,9 +10,9 @@
 #include "core/log.h"
 #include "core/narrow.h"
 #include "core/parse_number.h"
-#include "launch/chat_prompt.h"
+#include "data/chat_messages.h"
 #include "launch/commands.h"
-#include "launch/inputs.h"
+#include "launch/load_inputs.h"
 #include "launch/run_selector.h"
 
 namespace saber {
@@ -27,7 +27,7 @@ nlohmann::ordered_json selection_json(const EmbeddingSet& queries, std::int64_t 
                                       const Selection& selection) {
   nlohmann::ordered_json shots = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < selection.rows.size(); ++i) {
-    const std::size_t shot = index_of(selection.rows[i]);
+    const std::size_t shot = to_index(selection.rows[i]);
     nlohmann::ordered_json item = {{"id", library.id[shot]},
                                    {"log_probability", selection.log_probabilities[i]},
                                    {"query", library.text_query[shot]},
@@ -35,17 +35,17 @@ nlohmann::ordered_json selection_json(const EmbeddingSet& queries, std::int64_t 
     if (!library.image_uri.empty()) item["image_uri"] = library.image_uri[shot];
     shots.push_back(std::move(item));
   }
-  const auto task = index_of(queries.task[index_of(row)]);
-  return {{"id", queries.id[index_of(row)]},
+  const auto task = to_index(queries.task[to_index(row)]);
+  return {{"id", queries.id[to_index(row)]},
           {"task", queries.tasks.name[task]},
           {"instruction", queries.tasks.instruction[task]},
-          {"query", queries.text_query[index_of(row)]},
-          {"icds", std::move(shots)}};
+          {"query", queries.text_query[to_index(row)]},
+          {"demonstrations", std::move(shots)}};
 }
 
 std::vector<std::int64_t> query_rows(const SelectSettings& select, const EmbeddingSet& queries, bool foreign) {
   if (!foreign) return queries.rows_of(split_of_name(select.split));
-  std::vector<std::int64_t> rows(index_of(queries.num_rows));
+  std::vector<std::int64_t> rows(to_index(queries.num_rows));
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
   return rows;
 }

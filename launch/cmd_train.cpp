@@ -10,7 +10,7 @@
 #include "core/log.h"
 #include "core/narrow.h"
 #include "launch/commands.h"
-#include "launch/inputs.h"
+#include "launch/load_inputs.h"
 #include "launch/run_recorder.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
 

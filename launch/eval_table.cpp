@@ -72,7 +72,7 @@ void evaluate_query(const EmbeddingSet& set, std::int64_t query_index, const Sho
       outcome.correct = score->correct ? 1 : 0;
     }
     outcome.holds_answer = shown[i] && std::any_of(shown[i]->shots.begin(), shown[i]->shots.end(), [&](auto shot) {
-                             return set.text_result[index_of(shot)] == set.text_result[index_of(shown[i]->query)];
+                             return set.text_result[to_index(shot)] == set.text_result[to_index(shown[i]->query)];
                            });
     outcomes.push_back(outcome);
   }

@@ -8,7 +8,7 @@
 #include "core/atomic_file.h"
 #include "core/log.h"
 #include "core/narrow.h"
-#include "launch/inputs.h"
+#include "launch/load_inputs.h"
 
 namespace saber {
 
@@ -41,7 +41,7 @@ RunRecorder::RunRecorder(const MpiSession& session, const Settings& settings, Tr
 
 void RunRecorder::record(const StepReport& report) {
   if (!session_.is_root()) return;
-  const Stage& stage = trainer_.stages()[index_of(report.stage)];
+  const Stage& stage = trainer_.stages()[to_index(report.stage)];
   nlohmann::ordered_json names = nlohmann::ordered_json::array();
   for (const std::int64_t sample : report.samples) names.push_back(stage.objective->sample_name(sample));
   nlohmann::ordered_json samples = {{"step", report.step}, {"samples", std::move(names)}};
@@ -72,7 +72,7 @@ void RunRecorder::record(const StepReport& report) {
 }
 
 void RunRecorder::print_line(const StepReport& report) {
-  const Stage& stage = trainer_.stages()[index_of(report.stage)];
+  const Stage& stage = trainer_.stages()[to_index(report.stage)];
   const double seconds = std::chrono::duration<double>(last_step_end_ - stage_start_).count();
   const double rate = static_cast<double>(steps_of_stage_) / seconds;
   const std::int64_t end = std::min(last_step_, stage.first_step + stage.num_steps);

@@ -9,7 +9,7 @@
 #include "data/embedding_set.h"
 #include "launch/run_folder.h"
 #include "launch/settings.h"
-#include "trainer/train_step.h"
+#include "trainer/trainer.h"
 
 namespace saber {
 

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
-#include "trainer/search/orders.h"
+#include "trainer/baselines/orderings.h"
 
 namespace saber {
 namespace {
@@ -36,8 +36,8 @@ void RunSelector::select_own(const EmbeddingSet& queries, const Features& query_
                              std::span<const std::int64_t> rows, std::vector<Choice>& mine, std::int64_t& block) {
   const std::int64_t blocks = ceil_div(static_cast<std::int64_t>(rows.size()), kBlock);
   for (block = group_.getRank(); block < blocks; block += group_.getSize()) {
-    const auto begin = index_of(block * kBlock);
-    const auto own = rows.subspan(begin, std::min(index_of(kBlock), rows.size() - begin));
+    const auto begin = to_index(block * kBlock);
+    const auto own = rows.subspan(begin, std::min(to_index(kBlock), rows.size() - begin));
     for (const Selection& selection : selector_.select(queries, query_features, own)) {
       for (std::size_t i = 0; i < selection.rows.size(); ++i)
         mine.push_back({selection.rows[i], selection.log_probabilities[i]});
@@ -49,14 +49,14 @@ void RunSelector::select_own(const EmbeddingSet& queries, const Features& query_
 std::vector<Selection> RunSelector::all_in_order(const std::vector<Choice>& mine, std::int64_t num_queries) const {
   const std::int64_t world = group_.getSize();
   const auto of_ranks = all_gather_values(group_, mine, size_of(positions_of_rank(0, world, num_queries)) * shots_);
-  std::vector<Selection> out(index_of(num_queries));
+  std::vector<Selection> out(to_index(num_queries));
   for (std::int64_t rank = 0; rank < world; ++rank) {
     std::size_t next = 0;
     for (const std::int64_t query : positions_of_rank(rank, world, num_queries)) {
       for (std::int64_t i = 0; i < shots_; ++i) {
-        const Choice& choice = of_ranks[index_of(rank)].at(next++);
-        out[index_of(query)].rows.push_back(choice.row);
-        out[index_of(query)].log_probabilities.push_back(choice.log_probability);
+        const Choice& choice = of_ranks[to_index(rank)].at(next++);
+        out[to_index(query)].rows.push_back(choice.row);
+        out[to_index(query)].log_probabilities.push_back(choice.log_probability);
       }
     }
   }
@@ -98,15 +98,15 @@ std::vector<Selection> RunSelector::select(const MpiSession& session, const Embe
   return head_.sharded() ? out : all_in_order(mine, static_cast<std::int64_t>(rows.size()));
 }
 
-std::vector<std::int64_t> RunSelector::best_order(const Features& features, const DemonstrationSequence& set) {
-  ensure(!head_.sharded() && size_of(set.shots) <= kMostOrdered, "few rows, and the whole library here");
+std::vector<std::int64_t> RunSelector::best_ordering(const Features& features, const DemonstrationSequence& set) {
+  ensure(!head_.sharded() && size_of(set.shots) <= kMostReordered, "few rows, and the whole library here");
   if (set.shots.size() < 2) return set.shots;
   const torch::NoGradGuard no_grad;
   if (!keys_.defined()) keys_ = head_.keys(trained_.model);
   std::vector<DemonstrationSequence> sequences;
-  for (const std::vector<std::int64_t>& order : all_orders(set.shots)) sequences.push_back({set.query, order});
-  const std::vector<double> log_p = list_log_probabilities(trained_.model, head_, features, keys_, sequences);
-  return sequences[index_of(std::max_element(log_p.begin(), log_p.end()) - log_p.begin())].shots;
+  for (const std::vector<std::int64_t>& order : all_orderings(set.shots)) sequences.push_back({set.query, order});
+  const std::vector<double> log_p = sequence_log_probabilities(trained_.model, head_, features, keys_, sequences);
+  return sequences[to_index(std::max_element(log_p.begin(), log_p.end()) - log_p.begin())].shots;
 }
 
 std::vector<std::int64_t> positions_of_rank(std::int64_t rank, std::int64_t world_size, std::int64_t num_queries) {

@@ -8,9 +8,9 @@
 
 #include "comm/mpi_session.h"
 #include "comm/process_group.h"
-#include "launch/inputs.h"
-#include "trainer/search/list_score.h"
+#include "launch/load_inputs.h"
 #include "trainer/search/selector.h"
+#include "trainer/search/sequence_probability.h"
 
 namespace saber {
 
@@ -31,9 +31,9 @@ class RunSelector {
                                 std::span<const std::int64_t> rows);
 
   // The order of a query's demonstrations that the model finds most probable (list_score.h), of all orders; ties go to
-  // the first of all_orders(). At most kMostOrdered rows, and every rank must hold the library. Not collective.
-  static constexpr std::int64_t kMostOrdered = 5;
-  std::vector<std::int64_t> best_order(const Features& features, const DemonstrationSequence& set);
+  // the first of all_orderings(). At most kMostReordered rows, and every rank must hold the library. Not collective.
+  static constexpr std::int64_t kMostReordered = 5;
+  std::vector<std::int64_t> best_ordering(const Features& features, const DemonstrationSequence& set);
 
  private:
   struct Choice;
@@ -47,7 +47,7 @@ class RunSelector {
   LibraryHead head_;
   std::int64_t shots_;
   Selector selector_;
-  torch::Tensor keys_;  // of best_order, once it was asked
+  torch::Tensor keys_;  // of best_ordering, once it was asked
 };
 
 // The queries of the blocks of Selector::kBlock that are dealt to a rank, as positions in the list of queries. Rank 0

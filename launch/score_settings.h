@@ -15,7 +15,7 @@ struct ScoreSettings {
   std::int64_t max_queries = 0;  // score.max_queries
   std::int64_t shots = 0;        // score.shots, N
   std::int64_t beam = 0;         // score.beam, b
-  std::string sequences;         // score.sequences: beam, or the list that a selection gives
+  std::string sequences;         // score.sequences: beam, or the baseline whose sequence it is
   PoolSettings pool;             // score.pool, score.pool_size, score.nearest, score.seed
 
   void declare(Schema& schema);

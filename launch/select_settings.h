@@ -1,4 +1,4 @@
-// Settings of `saber select` and `saber eval`.
+// Settings of `saber select`.
 #pragma once
 
 #include <cstdint>
@@ -22,21 +22,6 @@ struct SelectSettings {
   void declare(Schema& schema);
   // options with select.exclude as numbers, which the schema has checked.
   SelectOptions all_options() const;
-};
-
-struct EvalSettings {
-  std::string output;              // eval.output
-  std::string split;               // eval.split
-  std::int64_t max_queries = 0;    // eval.max_queries
-  std::int64_t shots = 0;          // eval.shots
-  std::int64_t beam = 0;           // eval.beam
-  std::int64_t seed = 0;           // eval.seed
-  bool baselines = true;           // eval.baselines
-  std::vector<std::string> also;   // eval.also
-  std::vector<std::string> lists;  // eval.lists
-  std::string save_lists;          // eval.save_lists
-
-  void declare(Schema& schema);
 };
 
 }  // namespace saber

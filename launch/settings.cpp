@@ -23,6 +23,9 @@ Settings::Settings() {
   train.declare(schema);
   select.declare(schema);
   eval.declare(schema);
+  schema.renamed("data.seed", "demo.seed");
+  schema.renamed("eval.lists", "eval.selections");
+  schema.renamed("eval.save_lists", "eval.save_selections");
 }
 
 }  // namespace saber

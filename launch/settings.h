@@ -7,6 +7,7 @@
 #include "comm/process_group.h"
 #include "core/config_schema.h"
 #include "data/demo/emoji_vqa.h"
+#include "launch/eval_settings.h"
 #include "launch/score_settings.h"
 #include "launch/select_settings.h"
 #include "trainer/lvlm/lvlm_training.h"

@@ -68,7 +68,7 @@ std::vector<int> deal_tasks(std::int64_t num_rows, Split split, std::uint64_t se
     stream.shuffle(hand);
     tasks.insert(tasks.end(), hand.begin(), hand.end());
   }
-  tasks.resize(index_of(num_rows));
+  tasks.resize(to_index(num_rows));
   return tasks;
 }
 
@@ -85,10 +85,10 @@ class RowWriter {
  private:
   void add_row(Split split, const Scene& scene, int task) {
     const std::int64_t id = set_.num_rows++;
-    const int attribute = language_.tasks[index_of(task)].attribute;
+    const int attribute = language_.tasks[to_index(task)].attribute;
     RandomStream wording(seed_, "wording", {id});
-    const std::string& question = language_.questions[index_of(attribute)][index_of(wording.below(kNumWordings))];
-    const std::string& answer = language_.answer(task, attribute_values(font_, scene)[index_of(attribute)]);
+    const std::string& question = language_.questions[to_index(attribute)][to_index(wording.below(kNumWordings))];
+    const std::string& answer = language_.answer(task, attribute_values(font_, scene)[to_index(attribute)]);
     set_.id.push_back(id);
     set_.split.push_back(split);
     set_.task.push_back(task);
@@ -111,7 +111,7 @@ class RowWriter {
 
 void DemoSettings::declare(Schema& schema) {
   constexpr std::int64_t kMost = 1'000'000'000;
-  schema.integer(seed, "data.seed", 1, 0, Schema::kAny, "", "everything that is drawn at random in the demo's data");
+  schema.integer(seed, "demo.seed", 1, 0, Schema::kAny, "", "everything that is drawn at random in the demo's data");
   schema.text(folder, "demo.folder", "runs/demo/data", "receives lvlm.h5 and emoji-vqa.h5");
   schema.text(font, "demo.font", "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
               "colour font of the emoji (Debian: fonts-noto-color-emoji)");
@@ -134,8 +134,8 @@ EmojiVqa build_emoji_vqa(const DemoSettings& settings) {
 
   std::span<const Scene> rest = scenes;
   const auto take = [&](std::int64_t count) {
-    const auto taken = rest.first(index_of(count));
-    rest = rest.subspan(index_of(count));
+    const auto taken = rest.first(to_index(count));
+    rest = rest.subspan(to_index(count));
     return taken;
   };
   EmojiVqa demo;
@@ -143,7 +143,7 @@ EmojiVqa build_emoji_vqa(const DemoSettings& settings) {
   demo.set.image_width = demo.set.text_width = kWidth;
   demo.set.pixel_height = demo.set.pixel_width = kSceneSize;
   demo.set.tasks = make_task_table(language, seed);
-  demo.set.pixels.reserve(index_of(num_rows * 3 * kSceneSize * kSceneSize));
+  demo.set.pixels.reserve(to_index(num_rows * 3 * kSceneSize * kSceneSize));
   RowWriter rows(font, language, seed, demo.set);
   rows.add_split(Split::library, take(settings.library));
   rows.add_split(Split::validation, take(settings.validation));

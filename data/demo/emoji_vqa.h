@@ -11,7 +11,7 @@
 namespace saber::demo {
 
 struct DemoSettings {
-  std::int64_t seed = 0;     // data.seed
+  std::int64_t seed = 0;     // demo.seed
   std::string folder;        // demo.folder: receives lvlm.h5 and emoji-vqa.h5
   std::string font;          // demo.font
   std::string emoji_test;    // demo.emoji_test

@@ -26,10 +26,10 @@ void require_below(const Hdf5Reader& file, const std::string& name, std::int64_t
 void check_values(const Hdf5Reader& file, const SceneSet& set) {
   const std::int64_t num_labels = size_of(set.label_sizes);
   for (std::int64_t i = 0; i < size_of(set.labels); ++i) {
-    require_below(file, "/labels", i / num_labels, set.labels[index_of(i)], set.label_sizes[index_of(i % num_labels)]);
+    require_below(file, "/labels", i / num_labels, set.labels[to_index(i)], set.label_sizes[to_index(i % num_labels)]);
   }
   for (std::int64_t i = 0; i < size_of(set.plain_words); ++i) {
-    require_below(file, "/plain_words", i, set.plain_words[index_of(i)], size_of(set.vocabulary));
+    require_below(file, "/plain_words", i, set.plain_words[to_index(i)], size_of(set.vocabulary));
   }
 }
 
@@ -62,7 +62,7 @@ SceneSet read_scene_set(const std::filesystem::path& path) {
   set.width = shape[3];
   set.label_sizes = file.read<std::int32_t>("/label_sizes", {kAnySize});
   for (std::int64_t i = 0; i < size_of(set.label_sizes); ++i) {
-    const std::int32_t size = set.label_sizes[index_of(i)];
+    const std::int32_t size = set.label_sizes[to_index(i)];
     if (size < 1) throw_bad_input("is " + std::to_string(size) + ", wanted >= 1", file.place("/label_sizes", i));
   }
   set.label_names = file.read_strings("/label_names", size_of(set.label_sizes));

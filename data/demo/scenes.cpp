@@ -66,9 +66,9 @@ void draw_copy(const std::vector<std::uint8_t>& rgba, int turn, std::int64_t cel
   for (int row = 0; row < kEmojiSize; ++row) {
     for (int column = 0; column < kEmojiSize; ++column) {
       const auto [source_row, source_column] = before_turning(row, column, turn);
-      const std::uint8_t* source = &rgba[index_of((source_row * kEmojiSize + source_column) * 4)];
+      const std::uint8_t* source = &rgba[to_index((source_row * kEmojiSize + source_column) * 4)];
       for (int c = 0; c < 3; ++c) {
-        std::uint8_t& target = pixels[index_of((c * kSceneSize + top + row) * kSceneSize + left + column)];
+        std::uint8_t& target = pixels[to_index((c * kSceneSize + top + row) * kSceneSize + left + column)];
         target = blend(source[c], target, source[3]);
       }
     }
@@ -115,7 +115,7 @@ std::array<int, kNumAttributes> attribute_sizes(const EmojiFont& font) {
 }
 
 std::array<int, kNumAttributes> attribute_values(const EmojiFont& font, const Scene& scene) {
-  const Emoji& emoji = font.emoji.at(index_of(scene.emoji));
+  const Emoji& emoji = font.emoji.at(to_index(scene.emoji));
   return {emoji.group, emoji.colour, scene.background, scene.count - 1, scene.turn};
 }
 
@@ -124,11 +124,11 @@ std::vector<std::uint8_t> draw_scene(const EmojiFont& font, const Scene& scene, 
   ensure(scene.turn >= 0 && scene.turn < 4, "a scene is turned by 0 to 3 quarter turns");
   constexpr std::int64_t kPlane = kSceneSize * kSceneSize;
   std::vector<std::uint8_t> pixels;
-  pixels.reserve(index_of(3 * kPlane));
-  for (const std::uint8_t level : kBackgrounds.at(index_of(scene.background))) {
-    pixels.insert(pixels.end(), index_of(kPlane), level);
+  pixels.reserve(to_index(3 * kPlane));
+  for (const std::uint8_t level : kBackgrounds.at(to_index(scene.background))) {
+    pixels.insert(pixels.end(), to_index(kPlane), level);
   }
-  const Emoji& emoji = font.emoji.at(index_of(scene.emoji));
+  const Emoji& emoji = font.emoji.at(to_index(scene.emoji));
   for (const std::int64_t cell : stream.sample({0, 1, 2, 3}, scene.count)) {
     draw_copy(emoji.rgba, scene.turn, cell, pixels);
   }
@@ -143,11 +143,11 @@ std::vector<Scene> shuffled_scenes(const EmojiFont& font, std::uint64_t seed, st
                     "demo.lvlm_scenes + demo.library + demo.train + demo.validation + demo.test",
                     "lower one of these settings");
   }
-  std::vector<std::int64_t> numbers(index_of(total));
+  std::vector<std::int64_t> numbers(to_index(total));
   std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
   RandomStream stream(seed, "scenes");
   std::vector<Scene> scenes;
-  scenes.reserve(index_of(count));
+  scenes.reserve(to_index(count));
   for (const std::int64_t number : stream.sample(std::move(numbers), count)) scenes.push_back(scene_of_number(number));
   return scenes;
 }

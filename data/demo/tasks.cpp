@@ -56,7 +56,7 @@ constexpr std::array<Attribute, kNumAttributes> kAttributes = {
       {"Which way up is it?", "How is the thing turned?", "In what direction does its top point?"}}}};
 
 TaskDescription describe_task(int attribute, bool coined) {
-  const Attribute& asked = kAttributes[index_of(attribute)];
+  const Attribute& asked = kAttributes[to_index(attribute)];
   TaskDescription task;
   task.attribute = attribute;
   task.coined = coined;
@@ -153,9 +153,9 @@ std::vector<std::string> words_of(const std::string& text) {
 }  // namespace
 
 const std::string& Language::answer(int task, int value) const {
-  const TaskDescription& asked = tasks.at(index_of(task));
+  const TaskDescription& asked = tasks.at(to_index(task));
   const Naming& naming = asked.coined ? coined : plain;
-  return vocabulary.at(index_of(naming.at(index_of(asked.attribute)).at(index_of(value))));
+  return vocabulary.at(to_index(naming.at(to_index(asked.attribute)).at(to_index(value))));
 }
 
 Language make_language(const EmojiFont& font, std::uint64_t seed) {
@@ -167,8 +167,8 @@ Language make_language(const EmojiFont& font, std::uint64_t seed) {
     language.plain.push_back(rows_of_words(language.vocabulary, words));
   }
   for (int attribute = 0; attribute < kNumAttributes; ++attribute) {
-    const Attribute& asked = kAttributes[index_of(attribute)];
-    language.coined.push_back(coined_naming(language.plain[index_of(attribute)], seed, attribute));
+    const Attribute& asked = kAttributes[to_index(attribute)];
+    language.coined.push_back(coined_naming(language.plain[to_index(attribute)], seed, attribute));
     language.questions.emplace_back(asked.questions.begin(), asked.questions.end());
     language.tasks.push_back(describe_task(attribute, false));
     language.tasks.push_back(describe_task(attribute, true));
@@ -185,7 +185,7 @@ std::vector<int> random_naming(int num_values, RandomStream& stream) {
 }
 
 std::vector<float> embed_text(const std::string& text, std::int64_t width, std::uint64_t seed) {
-  std::vector<double> sum(index_of(width), 0.0);
+  std::vector<double> sum(to_index(width), 0.0);
   for (const std::string& word : words_of(text)) {
     RandomStream stream(seed, "word", {static_cast<std::int64_t>(hash64(word))});
     for (double& x : sum) x += stream.normal();

@@ -53,14 +53,14 @@ TEST_P(Messages, OfAnyLengthArriveExactly) {
     const std::int64_t count = most * rank_ / std::max<std::int64_t>(1, world_ - 1);
     const std::span<Entry> mine = gather.prepare<Entry>(most);
     ASSERT_EQ(size_of(mine), most);
-    for (std::int64_t i = 0; i < count; ++i) mine[index_of(i)] = {100 * rank_ + i, 0.1 / static_cast<double>(i + 1)};
+    for (std::int64_t i = 0; i < count; ++i) mine[to_index(i)] = {100 * rank_ + i, 0.1 / static_cast<double>(i + 1)};
     gather.gather<Entry>(count);
     for (std::int64_t r = 0; r < world_; ++r) {
       const std::span<const Entry> theirs = gather.of_rank<Entry>(r);
       ASSERT_EQ(size_of(theirs), most * r / std::max<std::int64_t>(1, world_ - 1));
       for (std::int64_t i = 0; i < size_of(theirs); ++i) {
-        EXPECT_EQ(theirs[index_of(i)].sequence, 100 * r + i);
-        EXPECT_EQ(theirs[index_of(i)].reward, 0.1 / static_cast<double>(i + 1));
+        EXPECT_EQ(theirs[to_index(i)].sequence, 100 * r + i);
+        EXPECT_EQ(theirs[to_index(i)].reward, 0.1 / static_cast<double>(i + 1));
       }
     }
   }

@@ -167,5 +167,20 @@ TEST_F(ConfigSchema, ASettingIsDeclaredOnce) {
   EXPECT_THROW(example_.schema.flag(example_.fast, "train.fast", true, ""), Error);
 }
 
+TEST(Schema, AKeyOfAnEarlierVersionNamesTheOneOfToday) {
+  std::string folder;
+  Schema schema;
+  schema.text(folder, "run.dir", "a", "");
+  schema.renamed("run.folder", "run.dir");
+  try {
+    schema.assign("run.folder=b");
+    FAIL() << "was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "setting 'run.folder' is now 'run.dir'");
+    EXPECT_EQ(error.kind(), ErrorKind::bad_input);
+  }
+  EXPECT_EQ(folder, "a");
+}
+
 }  // namespace
 }  // namespace saber

@@ -63,10 +63,10 @@ TEST_F(EmbeddingSetFile, RoundTripKeepsEverythingAndNormalises) {
   for (std::int64_t row = 0; row < kRows; ++row) {
     double norm = 0;
     for (std::int64_t i = 0; i < kImageWidth; ++i) {
-      norm += std::pow(static_cast<double>(wanted.image[index_of(row * kImageWidth + i)]), 2);
+      norm += std::pow(static_cast<double>(wanted.image[to_index(row * kImageWidth + i)]), 2);
     }
     for (std::int64_t i = 0; i < kImageWidth; ++i) {
-      const std::size_t at = index_of(row * kImageWidth + i);
+      const std::size_t at = to_index(row * kImageWidth + i);
       EXPECT_FLOAT_EQ(set.image[at], wanted.image[at] / static_cast<float>(std::sqrt(norm)));
     }
   }
@@ -133,12 +133,12 @@ TEST_F(EmbeddingSetFile, FingerprintSeesEveryColumn) {
 
 TEST_F(EmbeddingSetFile, ResultsOfQueriesAreIgnored) {
   const EmbeddingSet plain = read_embedding_set(path_);
-  Hdf5Surgery(path_).set_float("/query_result", index_of(kLibrary * kTextWidth), std::nanf(""));
+  Hdf5Surgery(path_).set_float("/query_result", to_index(kLibrary * kTextWidth), std::nanf(""));
   const EmbeddingSet other = read_embedding_set(path_);
   EXPECT_EQ(other.query_result, plain.query_result);
   EXPECT_EQ(other.fingerprint, plain.fingerprint);
   expect_refusal({"embeddings.h5 /query_result row 17", "NaN"},
-                 [](Hdf5Surgery& file) { file.set_float("/query_result", index_of(17 * kTextWidth), std::nanf("")); });
+                 [](Hdf5Surgery& file) { file.set_float("/query_result", to_index(17 * kTextWidth), std::nanf("")); });
 }
 
 TEST_F(EmbeddingSetFile, MereQueriesNeedNoResults) {
@@ -174,14 +174,14 @@ TEST_F(EmbeddingSetFile, PixelsInsteadOfUris) {
 }
 
 TEST_F(EmbeddingSetFile, RefusesBadNumbers) {
-  const auto at = [](std::int64_t row, std::int64_t width) { return index_of(row * width + 2); };
+  const auto at = [](std::int64_t row, std::int64_t width) { return to_index(row * width + 2); };
   expect_refusal({"embeddings.h5 /image row 17: holds NaN, wanted finite numbers"},
                  [&](Hdf5Surgery& file) { file.set_float("/image", at(17, kImageWidth), std::nanf("")); });
   expect_refusal({"embeddings.h5 /query row 23", "infinity"}, [&](Hdf5Surgery& file) {
     file.set_float("/query", at(23, kTextWidth), -std::numeric_limits<float>::infinity());
   });
   expect_refusal({"/image row 4", "all zeros"}, [](Hdf5Surgery& file) {
-    for (std::int64_t i = 0; i < kImageWidth; ++i) file.set_float("/image", index_of(4 * kImageWidth + i), 0);
+    for (std::int64_t i = 0; i < kImageWidth; ++i) file.set_float("/image", to_index(4 * kImageWidth + i), 0);
   });
   expect_refusal({"/tasks/embedding row 1", "NaN"},
                  [](Hdf5Surgery& file) { file.set_float("/tasks/embedding", kTextWidth, std::nanf("")); });
@@ -192,11 +192,11 @@ TEST_F(EmbeddingSetFile, RefusesBadNumbers) {
 TEST_F(EmbeddingSetFile, NanAndInfinitySurviveTheSmallTypes) {
   for (const FloatKind kind : {FloatKind::float16, FloatKind::bfloat16}) {
     expect_refusal({"/image row 17", "NaN"}, [&](Hdf5Surgery& file) {
-      file.set_float("/image", index_of(17 * kImageWidth), std::nanf(""));
+      file.set_float("/image", to_index(17 * kImageWidth), std::nanf(""));
       file.restore_floats("/image", kind, Storage::contiguous);
     });
     expect_refusal({"/image row 2", "infinity"}, [&](Hdf5Surgery& file) {
-      file.set_float("/image", index_of(2 * kImageWidth), std::numeric_limits<float>::infinity());
+      file.set_float("/image", to_index(2 * kImageWidth), std::numeric_limits<float>::infinity());
       file.restore_floats("/image", kind, Storage::contiguous);
     });
   }
@@ -323,9 +323,9 @@ TEST_F(EmbeddingSetFile, ARankHoldsItsShareOfTheLibrary) {
     EXPECT_EQ(share.id, whole.id);
     EXPECT_EQ(size_of(share.image), (rank < 2 ? 11 : 10) * kImageWidth);
     for (std::int64_t row = 0; row < kRows; ++row) {
-      const std::int64_t place = share.place[index_of(row)];
+      const std::int64_t place = share.place[to_index(row)];
       if (place < 0) continue;
-      ++holders[index_of(row)];
+      ++holders[to_index(row)];
       const auto expect_row = [&](const std::vector<float>& mine, const std::vector<float>& all, std::int64_t width) {
         EXPECT_TRUE(
             std::equal(all.begin() + row * width, all.begin() + (row + 1) * width, mine.begin() + place * width));
@@ -336,7 +336,7 @@ TEST_F(EmbeddingSetFile, ARankHoldsItsShareOfTheLibrary) {
     }
   }
   for (std::int64_t row = 0; row < kRows; ++row)
-    EXPECT_EQ(holders[index_of(row)], row < kLibrary ? 1 : 4) << "row " << row;
+    EXPECT_EQ(holders[to_index(row)], row < kLibrary ? 1 : 4) << "row " << row;
 }
 
 TEST_F(EmbeddingSetFile, OneRankChecksTheRowsOfAll) {

@@ -39,7 +39,7 @@ TEST(SamplingPlan, EveryUnitOncePerEpochAndGroupsApart) {
     }
     std::sort(seen.begin(), seen.end());
     ASSERT_EQ(seen.size(), 23U);
-    for (std::int64_t unit = 0; unit < 23; ++unit) EXPECT_EQ(seen[index_of(unit)], unit);
+    for (std::int64_t unit = 0; unit < 23; ++unit) EXPECT_EQ(seen[to_index(unit)], unit);
   }
 }
 
@@ -50,8 +50,8 @@ TEST(SamplingPlan, IsAPureFunctionOfTheStep) {
   const SamplingPlan jumping = example();
   for (std::int64_t i = 0; i < 30; ++i) {
     const std::int64_t step = i * 17 % 30;
-    EXPECT_EQ(jumping.batch(step), wanted[index_of(step)]);
-    EXPECT_EQ(example().batch(step), wanted[index_of(step)]);
+    EXPECT_EQ(jumping.batch(step), wanted[to_index(step)]);
+    EXPECT_EQ(example().batch(step), wanted[to_index(step)]);
   }
 }
 
@@ -72,26 +72,10 @@ TEST(SamplingPlan, BatchesOfGroupsAreMixed) {
   EXPECT_FALSE(orders[0] == orders[1] && orders[1] == orders[2]);
 }
 
-TEST(SamplingPlan, SlicesTileTheBatchForEveryWorldSize) {
-  const std::vector<std::int64_t> batch = SamplingPlan({{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}}, 11, 3).batch(0);
-  for (std::int64_t world = 1; world <= 14; ++world) {
-    std::vector<std::int64_t> joined;
-    for (std::int64_t rank = 0; rank < world; ++rank) {
-      const Slice slice = slice_of_rank(size_of(batch), rank, world);
-      EXPECT_EQ(slice.begin, size_of(joined));
-      EXPECT_GE(slice.size(), size_of(batch) / world);
-      EXPECT_LE(slice.size(), size_of(batch) / world + 1);
-      joined.insert(joined.end(), batch.begin() + slice.begin, batch.begin() + slice.end);
-    }
-    EXPECT_EQ(joined, batch);
-  }
-}
-
 TEST(SamplingPlan, RefusesToPlanNothing) {
   EXPECT_THROW(SamplingPlan({{}, {}}, 4, 1), Error);
   EXPECT_THROW(SamplingPlan({{1}}, 0, 1), Error);
   EXPECT_THROW(example().batch(-1), Error);
-  EXPECT_THROW(slice_of_rank(4, 2, 2), Error);
 }
 
 }  // namespace

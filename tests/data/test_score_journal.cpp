@@ -58,7 +58,7 @@ TEST(ScoreJournal, RecordsOfAllRanksAndAttempts) {
   EXPECT_EQ(contents.next_attempt, 13);
   const QueryNodes& nodes = contents.queries[2];
   EXPECT_EQ(nodes.parent, example_nodes(5).parent);
-  EXPECT_EQ(nodes.icd, example_nodes(5).icd);
+  EXPECT_EQ(nodes.demonstration, example_nodes(5).demonstration);
   EXPECT_EQ(nodes.status, example_nodes(5).status);
   EXPECT_EQ(nodes.reward[1], 5.0 / 3);
   EXPECT_TRUE(fs::exists(journals / "attempt-0012-rank-00000.journal"));

@@ -29,7 +29,7 @@ QueryNodes example_nodes(std::int64_t query) {
   QueryNodes nodes;
   nodes.query = query;
   nodes.parent = {-1, 0, 0, 0, 2, 1, 1};
-  nodes.icd = {-1, 20, 10, 30, 40, 50, 10};
+  nodes.demonstration = {-1, 20, 10, 30, 40, 50, 10};
   nodes.reward = {-3, -2.5, -2, kNan, -1, kNan, -1.5};
   nodes.status = {NodeStatus::scored, NodeStatus::scored,      NodeStatus::scored, NodeStatus::failed,
                   NodeStatus::scored, NodeStatus::prefix_only, NodeStatus::scored};
@@ -38,14 +38,14 @@ QueryNodes example_nodes(std::int64_t query) {
 
 // The same nodes in a drawn order, children before parents included.
 QueryNodes shuffled(const QueryNodes& nodes, std::int64_t draw) {
-  std::vector<std::int64_t> place(index_of(nodes.size()));
+  std::vector<std::int64_t> place(to_index(nodes.size()));
   for (std::size_t i = 0; i < place.size(); ++i) place[i] = static_cast<std::int64_t>(i);
   RandomStream(1, "test", {draw}).shuffle(place);
   QueryNodes result = nodes;
   for (std::size_t i = 0; i < place.size(); ++i) {
-    const std::size_t to = index_of(place[i]);
-    result.parent[to] = nodes.parent[i] < 0 ? -1 : place[index_of(nodes.parent[i])];
-    result.icd[to] = nodes.icd[i];
+    const std::size_t to = to_index(place[i]);
+    result.parent[to] = nodes.parent[i] < 0 ? -1 : place[to_index(nodes.parent[i])];
+    result.demonstration[to] = nodes.demonstration[i];
     result.reward[to] = nodes.reward[i];
     result.status[to] = nodes.status[i];
   }
@@ -56,7 +56,7 @@ TEST(ScoreTree, RowsAreOrderedByQueryDepthParentIcd) {
   const ScoreTree tree = build_score_tree(example_origin(), {example_nodes(9), example_nodes(2)});
   EXPECT_EQ(tree.query, (std::vector<std::int64_t>{2, 2, 2, 2, 2, 2, 2, 9, 9, 9, 9, 9, 9, 9}));
   EXPECT_EQ(tree.parent, (std::vector<std::int64_t>{-1, 0, 0, 0, 1, 2, 2, -1, 7, 7, 7, 8, 9, 9}));
-  EXPECT_EQ(tree.icd, (std::vector<std::int64_t>{-1, 10, 20, 30, 40, 10, 50, -1, 10, 20, 30, 40, 10, 50}));
+  EXPECT_EQ(tree.demonstration, (std::vector<std::int64_t>{-1, 10, 20, 30, 40, 10, 50, -1, 10, 20, 30, 40, 10, 50}));
   EXPECT_EQ(tree.reward[4], -1);
   EXPECT_EQ(tree.reward[5], -1.5);
   EXPECT_EQ(tree.status[6], NodeStatus::prefix_only);
@@ -87,7 +87,7 @@ TEST(ScoreTree, RoundTrip) {
   EXPECT_EQ(read_score_tree_origin(folder / "scores.h5"), example_origin());
   EXPECT_EQ(read.query, tree.query);
   EXPECT_EQ(read.parent, tree.parent);
-  EXPECT_EQ(read.icd, tree.icd);
+  EXPECT_EQ(read.demonstration, tree.demonstration);
   EXPECT_EQ(read.status, tree.status);
   for (std::size_t i = 0; i < tree.reward.size(); ++i) {
     EXPECT_TRUE(read.reward[i] == tree.reward[i] || (std::isnan(read.reward[i]) && std::isnan(tree.reward[i])));
@@ -102,8 +102,8 @@ TEST(ScoreTree, BuildingRefusesWhatIsNoTree) {
     change(nodes);
     expect_error(ErrorKind::internal, {why}, [&] { build_score_tree(example_origin(), {nodes}); });
   };
-  refuses("one root", [](QueryNodes& nodes) { nodes.parent[1] = nodes.icd[1] = -1; });
-  refuses("scored once", [](QueryNodes& nodes) { nodes.icd[1] = 10; });
+  refuses("one root", [](QueryNodes& nodes) { nodes.parent[1] = nodes.demonstration[1] = -1; });
+  refuses("scored once", [](QueryNodes& nodes) { nodes.demonstration[1] = 10; });
   refuses("hangs on", [](QueryNodes& nodes) { nodes.parent[4] = 4; });
   refuses("finite", [](QueryNodes& nodes) { nodes.reward[0] = kNan; });
   refuses("a node of its query", [](QueryNodes& nodes) { nodes.parent[4] = 7; });

@@ -6,8 +6,8 @@
 
 #include "core/narrow.h"
 #include "core/random.h"
+#include "core/slice.h"
 #include "data/embedding_set_checks.h"
-#include "data/sampling_plan.h"
 
 namespace saber::test {
 namespace {
@@ -55,11 +55,11 @@ struct Growth {
   RandomStream rewards;
 
   std::int64_t add(std::int64_t parent, std::int64_t icd) {
-    std::vector<std::int64_t> path = parent < 0 ? std::vector<std::int64_t>{} : paths[index_of(parent)];
+    std::vector<std::int64_t> path = parent < 0 ? std::vector<std::int64_t>{} : paths[to_index(parent)];
     if (icd >= 0) path.push_back(icd);
     const bool failed = icd >= 0 && nodes.size() % 7 == 6;
     nodes.parent.push_back(parent);
-    nodes.icd.push_back(icd);
+    nodes.demonstration.push_back(icd);
     nodes.reward.push_back(failed ? kNan : rewards.normal());
     nodes.status.push_back(failed ? NodeStatus::failed : NodeStatus::scored);
     paths.push_back(std::move(path));
@@ -70,9 +70,9 @@ struct Growth {
 QueryNodes grown_query(const EmbeddingSet& set, const ScoreTreeOrigin& origin, std::int64_t query_row) {
   std::vector<std::int64_t> allowed;
   for (const std::int64_t row : set.rows_of(Split::library)) {
-    if (!set.same_picture(row, query_row)) allowed.push_back(set.id[index_of(row)]);
+    if (!set.same_picture(row, query_row)) allowed.push_back(set.id[to_index(row)]);
   }
-  const std::int64_t id = set.id[index_of(query_row)];
+  const std::int64_t id = set.id[to_index(query_row)];
   const auto seed = narrow<std::uint64_t>(origin.seed);
   const std::vector<std::int64_t> pool = RandomStream(seed, "small pool", {id}).sample(allowed, origin.pool_size);
   Growth growth{{}, {}, RandomStream(seed, "small rewards", {id})};
@@ -82,14 +82,14 @@ QueryNodes grown_query(const EmbeddingSet& set, const ScoreTreeOrigin& origin, s
     std::vector<std::int64_t> next;
     for (const std::int64_t parent : beam) {
       for (const std::int64_t icd : pool) {
-        const std::vector<std::int64_t>& path = growth.paths[index_of(parent)];
+        const std::vector<std::int64_t>& path = growth.paths[to_index(parent)];
         if (std::find(path.begin(), path.end(), icd) == path.end()) next.push_back(growth.add(parent, icd));
       }
     }
-    const auto reward = [&](std::int64_t node) { return growth.nodes.reward[index_of(node)]; };
+    const auto reward = [&](std::int64_t node) { return growth.nodes.reward[to_index(node)]; };
     std::erase_if(next, [&](std::int64_t node) { return std::isnan(reward(node)); });
     std::stable_sort(next.begin(), next.end(), [&](auto a, auto b) { return reward(a) > reward(b); });
-    next.resize(std::min(next.size(), index_of(origin.beam)));
+    next.resize(std::min(next.size(), to_index(origin.beam)));
     beam = std::move(next);
   }
   return growth.nodes;
@@ -135,7 +135,7 @@ EmbeddingSet share_of(const EmbeddingSet& set, std::int64_t rank, std::int64_t w
   };
   std::int64_t item = 0, held = 0;
   for (std::int64_t row = 0; row < set.num_rows; ++row) {
-    const bool in_library = set.split[index_of(row)] == Split::library;
+    const bool in_library = set.split[to_index(row)] == Split::library;
     const bool kept = !in_library || (item >= mine.begin && item < mine.end);
     item += in_library ? 1 : 0;
     out.place.push_back(kept ? held++ : -1);

@@ -118,15 +118,15 @@ class Prompts(unittest.TestCase):
             (message,) = line["messages"]
             self.assertEqual(message["role"], "user")
             wanted = [ODD_TEXTS[0], f"The task: {ODD_TEXTS[1]}"]
-            wanted += [f"Question: {icd['query']}\nAnswer: {icd['result']}" for icd in line["icds"]]
+            wanted += [f"Question: {icd['query']}\nAnswer: {icd['result']}" for icd in line["demonstrations"]]
             self.assertEqual(self.texts(message), [*wanted, f"Question: {line['query']}\nAnswer:"])
 
     def test_multi_turn(self):
         for line in self.prompts("multi", "multi_turn", data__embeddings=self.odd):
             roles = [message["role"] for message in line["messages"]]
             self.assertEqual(roles, ["user", "assistant"] * 3 + ["user"])
-            wanted = [[ODD_TEXTS[0], f"The task: {ODD_TEXTS[1]}", line["icds"][0]["query"]], [line["icds"][0]["result"]]]
-            for icd in line["icds"][1:]:
+            wanted = [[ODD_TEXTS[0], f"The task: {ODD_TEXTS[1]}", line["demonstrations"][0]["query"]], [line["demonstrations"][0]["result"]]]
+            for icd in line["demonstrations"][1:]:
                 wanted += [[icd["query"]], [icd["result"]]]
             self.assertEqual([self.texts(message) for message in line["messages"]], [*wanted, [line["query"]]])
 
@@ -150,13 +150,13 @@ class Prompts(unittest.TestCase):
             uri = dict(zip(file["id"][:].tolist(), file["image_uri"].asstr()[:].tolist(), strict=True))
         for line in self.prompts("uris", "flat", data__embeddings=self.odd):
             urls = [part["image_url"]["url"] for part in line["messages"][0]["content"] if part["type"] == "image_url"]
-            ids = [*(icd["id"] for icd in line["icds"]), line["id"]]
+            ids = [*(icd["id"] for icd in line["demonstrations"]), line["id"]]
             self.assertEqual(urls, [uri[id] for id in ids if uri[id]], "a row without a picture has its text only")
         with h5py.File(self.world.embeddings) as file:
             pixels = dict(zip(file["id"][:].tolist(), file["pixels"][:], strict=True))
         for line in self.prompts("pixels", "flat")[:3]:
             urls = [part["image_url"]["url"] for part in line["messages"][0]["content"] if part["type"] == "image_url"]
-            for id, url in zip([*(icd["id"] for icd in line["icds"]), line["id"]], urls, strict=True):
+            for id, url in zip([*(icd["id"] for icd in line["demonstrations"]), line["id"]], urls, strict=True):
                 self.assertTrue(numpy.array_equal(read_png(url), pixels[id].transpose(1, 2, 0)))
 
 

@@ -52,7 +52,7 @@ class ScoreTree(unittest.TestCase):
                 run_well(self.args(output), ranks=ranks)
                 self.check_finished(output)
 
-    def test_lists_of_a_selection_instead_of_a_search(self):
+    def test_sequences_of_a_baseline_instead_of_a_search(self):
         """One path per query: the list that eval's row of this name shows, and its beginnings; any number of ranks."""
         trees = []
         for ranks in (None, 2):
@@ -147,11 +147,11 @@ class Content(unittest.TestCase):
             cls.columns = {name: file["node"][name][:].tolist() for name in COLUMNS}
 
     def path(self, row):
-        icds = []
+        demonstrations = []
         while self.columns["parent"][row] >= 0:
-            icds.append(self.columns["icd"][row])
+            demonstrations.append(self.columns["icd"][row])
             row = self.columns["parent"][row]
-        return icds[::-1]
+        return demonstrations[::-1]
 
     def test_columns_and_attributes(self):
         self.assertEqual(self.types, COLUMNS)

@@ -47,7 +47,7 @@ class Select(Trained):
 
     @staticmethod
     def choices(lines):
-        return [[icd["id"] for icd in line["icds"]] for line in lines]
+        return [[icd["id"] for icd in line["demonstrations"]] for line in lines]
 
     def test_every_query_once_and_in_order(self):
         wanted = [row for row, split in enumerate(self.rows["split"]) if split == 3]
@@ -60,14 +60,14 @@ class Select(Trained):
 
     def test_demonstrations_are_library_rows_without_repeats(self):
         for line in self.lines:
-            ids = [icd["id"] for icd in line["icds"]]
+            ids = [icd["id"] for icd in line["demonstrations"]]
             self.assertEqual(len(ids), SHOTS)
             self.assertEqual(len(set(ids)), SHOTS)
             self.assertLessEqual(set(ids), set(self.library))
 
     def test_texts_and_probabilities_of_demonstrations(self):
         for line in self.lines:
-            for icd in line["icds"]:
+            for icd in line["demonstrations"]:
                 row = self.library[icd["id"]]
                 self.assertEqual((icd["query"], icd["result"]), (self.rows["query"][row], self.rows["result"][row]))
                 self.assertLessEqual(icd["log_probability"], 0)
@@ -75,7 +75,7 @@ class Select(Trained):
 
     def test_no_answer_of_a_query_is_in_its_line(self):
         for line in self.lines:
-            self.assertEqual(set(line), {"id", "task", "instruction", "query", "icds"})
+            self.assertEqual(set(line), {"id", "task", "instruction", "query", "demonstrations"})
 
     def test_same_checkpoint_same_bytes(self):
         for ranks in (None, 2):
@@ -99,7 +99,7 @@ class Select(Trained):
                     found = json_lines(output)
                     self.assertEqual(self.choices(found), self.choices(wanted))
                     for one, other in zip(found, wanted):
-                        for icd, same in zip(one["icds"], other["icds"]):
+                        for icd, same in zip(one["demonstrations"], other["demonstrations"]):
                             self.assertAlmostEqual(icd.pop("log_probability"), same["log_probability"], delta=1e-5)
                             self.assertEqual(icd, {key: value for key, value in same.items() if key in icd})
 
@@ -116,7 +116,7 @@ class Select(Trained):
         self.select(output, select__split="validation", select__shots=1)
         lines = json_lines(output)
         self.assertEqual(len(lines), NUM_VALIDATION)
-        self.assertEqual({len(line["icds"]) for line in lines}, {1})
+        self.assertEqual({len(line["demonstrations"]) for line in lines}, {1})
 
     def test_file_of_mere_queries(self):
         path, output = saber_test.work / "queries.h5", saber_test.work / "queries.jsonl"
@@ -149,9 +149,9 @@ class Select(Trained):
                     select__distinct_pictures="true", select__exclude=",".join(map(str, excluded)), select__shots=2)
         task_of = {id: self.tasks["name"][self.rows["task"][row]] for id, row in self.library.items()}
         for line in json_lines(output):
-            self.assertEqual({task_of[icd["id"]] for icd in line["icds"]}, {line["task"]})
-            self.assertEqual(len({icd["result"] for icd in line["icds"]}), 2)
-            self.assertFalse({icd["id"] for icd in line["icds"]} & set(excluded))
+            self.assertEqual({task_of[icd["id"]] for icd in line["demonstrations"]}, {line["task"]})
+            self.assertEqual(len({icd["result"] for icd in line["demonstrations"]}), 2)
+            self.assertFalse({icd["id"] for icd in line["demonstrations"]} & set(excluded))
 
     def test_constraints_that_cannot_be_met(self):
         output = saber_test.work / "not-to-be.jsonl"
@@ -256,17 +256,17 @@ class Eval(Evaluated):
         tables = {}
         for ranks in (1, 2):
             output = saber_test.work / f"eval-also-{ranks}.json"
-            self.evaluate(output, ranks=ranks, eval__also="iq2iq_saber,iqpr,iq2iq_demo", eval__max_queries=70)
+            self.evaluate(output, ranks=ranks, eval__also="iq2iq_saber,iqpr,iq2iq_influence", eval__max_queries=70)
             tables[ranks] = json.loads(output.read_text())
         self.assertEqual(tables[1], tables[2])
         rows = {row["name"]: row for row in tables[1]["rows"]}
-        self.assertEqual(list(rows), ROW_NAMES[:9] + ["iqpr", "iq2iq_demo", "iq2iq_saber"] + ROW_NAMES[9:])
+        self.assertEqual(list(rows), ROW_NAMES[:9] + ["iqpr", "iq2iq_influence", "iq2iq_saber"] + ROW_NAMES[9:])
         for name in ROW_NAMES:
             self.assertEqual(rows[name]["correct"], self.by_name[name]["correct"][:70], name)
-        for name in ("iq2iq_demo", "iq2iq_saber"):
+        for name in ("iq2iq_influence", "iq2iq_saber"):
             self.assertEqual(rows[name]["holds_answer"], rows["iq2iq"]["holds_answer"], "the same rows, in another order")
             self.assertNotEqual(rows[name]["log_likelihoods"], rows["iq2iq"]["log_likelihoods"], name)
-        self.assertNotEqual(rows["iq2iq_demo"]["log_likelihoods"], rows["iq2iq_saber"]["log_likelihoods"])
+        self.assertNotEqual(rows["iq2iq_influence"]["log_likelihoods"], rows["iq2iq_saber"]["log_likelihoods"])
 
     def test_the_oracle_of_a_wide_beam(self):
         output = saber_test.work / "eval-oracle.json"
@@ -279,7 +279,7 @@ class Eval(Evaluated):
     def test_rows_that_cannot_be_had(self):
         for changes, words in (({"eval__also": "iqpr", "model__head": "sharded"}, "wants the whole library"),
                                ({"eval__also": "iq2iq_saber", "eval__shots": 6}, "up to 5 demonstrations"),
-                               ({"eval__also": "lever_lm"}, "one of iqpr, iq2iq_demo, iq2iq_saber, oracle_beam")):
+                               ({"eval__also": "lever_lm"}, "one of iqpr, iq2iq_influence, iq2iq_saber, oracle_beam")):
             output = saber_test.work / "none.json"
             args = {"run__dir": self.run_folder, "eval__output": output, "eval__shots": SHOTS, **changes}
             result = saber_test.run(["eval", *self.world.data_args(**args)])

@@ -256,7 +256,7 @@ class Analysis(InAFolder):
         asked = {}
 
         def evaluate(name, files=(), **_):
-            asked[name] = {path.stem: analysis.read_lists(path) for path in files}
+            asked[name] = {path.stem: analysis.read_selections(path) for path in files}
             return tables(name)
 
         evaluate.folder = self.folder

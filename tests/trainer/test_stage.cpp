@@ -70,7 +70,7 @@ TEST_F(StageTest, ReinforceNeedsNoTreeButKnowsTheSequencesOfThoseItsLvlmScored) 
   const auto sequence = [&] {
     const TreeReader reader(set_, tree, "t.h5");
     for (std::int64_t node = 0;; ++node) {
-      if (tree.status[index_of(node)] == NodeStatus::scored && reader.path(node).size() == 3)
+      if (tree.status[to_index(node)] == NodeStatus::scored && reader.path(node).size() == 3)
         return DemonstrationSequence{reader.query_row(node), reader.path(node)};
     }
   }();
@@ -92,8 +92,8 @@ TEST_F(StageTest, ReinforceNeedsNoTreeButKnowsTheSequencesOfThoseItsLvlmScored) 
 
 TEST_F(StageTest, WhatTeachesNothingIsRefused) {
   QueryNodes root;
-  root.query = set_.id[index_of(set_.rows_of(Split::train)[0])];
-  root.parent = root.icd = {-1};
+  root.query = set_.id[to_index(set_.rows_of(Split::train)[0])];
+  root.parent = root.demonstration = {-1};
   root.reward = {-1.0};
   root.status = {NodeStatus::scored};
   const ScoreTree empty = build_score_tree(test::origin_for(set_, 2), {root});

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/checkpoint/safetensors.h"
+#include "trainer/formats/safetensors.h"
 
 namespace saber {
 
@@ -41,7 +41,7 @@ void save_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& 
 // Rank 0 only. Removes what a killed save left under a temporary name, or half removed.
 void remove_checkpoint_leftovers(const std::filesystem::path& run_folder);
 
-// Steps of all checkpoint folders by name, descending. Order is by step, never by time.
+// Steps of all checkpoint folders by name, descending. Ordering is by step, never by time.
 std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& run_folder);
 
 // The newest checkpoint that verifies (every size and checksum is compared before a tensor is used), with a warning for

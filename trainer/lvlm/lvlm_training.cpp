@@ -87,7 +87,7 @@ torch::Tensor look_at_all(TinyLvlm& lvlm, const SceneSet& scenes) {
   const torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> parts;
   for (std::int64_t first = 0; first < scenes.num_scenes; first += 500) {
-    std::vector<std::int64_t> rows(index_of(std::min<std::int64_t>(500, scenes.num_scenes - first)));
+    std::vector<std::int64_t> rows(to_index(std::min<std::int64_t>(500, scenes.num_scenes - first)));
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = first + static_cast<std::int64_t>(i);
     parts.push_back(lvlm->see(pixels_of(scenes, rows, lvlm)));
   }
@@ -161,11 +161,11 @@ void require_scenes(const LvlmTrainSettings& settings, const SceneSet& scenes) {
   const std::int64_t attributes = size_of(scenes.label_sizes);
   for (std::int64_t a = 0; a < attributes; ++a) {
     std::int64_t count = 0;
-    for (std::int64_t s = 0; s < scenes.num_scenes; ++s) count += scenes.labels[index_of(s * attributes + a)] >= 0;
+    for (std::int64_t s = 0; s < scenes.num_scenes; ++s) count += scenes.labels[to_index(s * attributes + a)] >= 0;
     if (count > settings.shots) continue;
     throw_bad_input(fmt::format("'{}' is answered for {} pictures of library and train rows, an episode of {} "
                                 "demonstrations and a query wants at least {}",
-                                scenes.label_names[index_of(a)], count, settings.shots, settings.shots + 1),
+                                scenes.label_names[to_index(a)], count, settings.shots, settings.shots + 1),
                     fmt::format("{} /tasks/name row {}", settings.scenes, a), "more pictures, or fewer lvlm.shots");
   }
 }

@@ -6,7 +6,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
-#include "trainer/checkpoint/safetensors.h"
+#include "trainer/formats/safetensors.h"
 
 namespace saber {
 namespace nn = torch::nn;

@@ -17,14 +17,14 @@ void Imitate::add(const TreeReader& reader) {
   const ScoreTree& tree = reader.tree();
   std::map<std::int64_t, std::vector<std::int64_t>> leaves;  // by query row
   for (std::int64_t node = 0; node < tree.size(); ++node) {
-    if (tree.status[index_of(node)] == NodeStatus::scored && size_of(reader.path(node)) == tree.origin.shots) {
+    if (tree.status[to_index(node)] == NodeStatus::scored && size_of(reader.path(node)) == tree.origin.shots) {
       leaves[reader.query_row(node)].push_back(node);
     }
   }
   for (auto& [query, nodes] : leaves) {
-    const auto reward = [&](std::int64_t node) { return tree.reward[index_of(node)]; };
+    const auto reward = [&](std::int64_t node) { return tree.reward[to_index(node)]; };
     std::stable_sort(nodes.begin(), nodes.end(), [&](std::int64_t a, std::int64_t b) { return reward(a) > reward(b); });
-    nodes.resize(std::min(nodes.size(), index_of(2 * tree.origin.shots)));
+    nodes.resize(std::min(nodes.size(), to_index(2 * tree.origin.shots)));
     double total = 0;
     std::vector<double> weights;
     for (const std::int64_t node : nodes) {
@@ -40,7 +40,7 @@ void Imitate::add(const TreeReader& reader) {
 std::vector<std::vector<std::int64_t>> Imitate::groups() const {
   std::vector<std::vector<std::int64_t>> by_length;
   for (std::int64_t unit = 0; unit < num_units(); ++unit) {
-    const std::size_t length = sequences_[index_of(unit)].rows.size();
+    const std::size_t length = sequences_[to_index(unit)].rows.size();
     if (by_length.size() <= length) by_length.resize(length + 1);
     by_length[length].push_back(unit);
   }
@@ -49,12 +49,12 @@ std::vector<std::vector<std::int64_t>> Imitate::groups() const {
 
 torch::Tensor Imitate::loss_sum(SaberModel& model, std::span<const std::int64_t> units) const {
   const auto batch = static_cast<std::int64_t>(units.size());
-  const std::int64_t length = size_of(sequences_[index_of(units[0])].rows);
+  const std::int64_t length = size_of(sequences_[to_index(units[0])].rows);
   std::vector<std::int64_t> queries, items, targets;
   std::vector<std::vector<std::int64_t>> used;  // before each position
   torch::Tensor weight = torch::empty({batch, 1}, torch::kFloat64);
   for (std::int64_t b = 0; b < batch; ++b) {
-    const Sequence& sequence = sequences_[index_of(units[index_of(b)])];
+    const Sequence& sequence = sequences_[to_index(units[to_index(b)])];
     ensure(size_of(sequence.rows) == length, "an imitate batch holds sequences of one length");
     queries.push_back(sequence.query);
     weight[b][0] = sequence.weight;
@@ -77,7 +77,7 @@ torch::Tensor Imitate::loss_sum(SaberModel& model, std::span<const std::int64_t>
 }
 
 std::string Imitate::sample_name(std::int64_t unit) const {
-  const Sequence& sequence = sequences_[index_of(unit)];
+  const Sequence& sequence = sequences_[to_index(unit)];
   return name_of_sample(set_, sequence.query, sequence.rows);
 }
 

@@ -18,10 +18,10 @@ void Listwise::add(const TreeReader& reader) {
   const ScoreTree& tree = reader.tree();
   for (std::int64_t i = 0; i < tree.size(); ++i) {
     Node node;
-    for (const std::int64_t child : reader.children()[index_of(i)]) {
-      if (tree.status[index_of(child)] != NodeStatus::scored) continue;
-      node.children.push_back(reader.icd_row(child));
-      node.rewards.push_back(tree.reward[index_of(child)]);
+    for (const std::int64_t child : reader.children()[to_index(i)]) {
+      if (tree.status[to_index(child)] != NodeStatus::scored) continue;
+      node.children.push_back(reader.demonstration_row(child));
+      node.rewards.push_back(tree.reward[to_index(child)]);
     }
     if (node.children.size() < 2) continue;
     node.query = reader.query_row(i);
@@ -33,7 +33,7 @@ void Listwise::add(const TreeReader& reader) {
 std::vector<std::vector<std::int64_t>> Listwise::groups() const {
   std::vector<std::vector<std::int64_t>> by_depth;
   for (std::int64_t unit = 0; unit < num_units(); ++unit) {
-    const std::size_t depth = nodes_[index_of(unit)].prefix.size();
+    const std::size_t depth = nodes_[to_index(unit)].prefix.size();
     if (by_depth.size() <= depth) by_depth.resize(depth + 1);
     by_depth[depth].push_back(unit);
   }
@@ -42,17 +42,17 @@ std::vector<std::vector<std::int64_t>> Listwise::groups() const {
 
 torch::Tensor Listwise::loss_sum(SaberModel& model, std::span<const std::int64_t> units) const {
   const auto batch = static_cast<std::int64_t>(units.size());
-  const std::int64_t depth = size_of(nodes_[index_of(units[0])].prefix);
+  const std::int64_t depth = size_of(nodes_[to_index(units[0])].prefix);
   std::int64_t width = 0;
-  for (const std::int64_t unit : units) width = std::max(width, size_of(nodes_[index_of(unit)].children));
+  for (const std::int64_t unit : units) width = std::max(width, size_of(nodes_[to_index(unit)].children));
 
   // Shorter lists are padded with library rows that the softmax then leaves out.
-  const std::int64_t filler = library_.item_of(nodes_[index_of(units[0])].children[0]);
-  std::vector<std::int64_t> queries, prefix, children(index_of(batch * width), filler);
+  const std::int64_t filler = library_.item_of(nodes_[to_index(units[0])].children[0]);
+  std::vector<std::int64_t> queries, prefix, children(to_index(batch * width), filler);
   const auto item_of = [&](std::int64_t row) { return library_.item_of(row); };
   torch::Tensor rewards = torch::full({batch, width}, -std::numeric_limits<double>::infinity(), torch::kFloat64);
   for (std::int64_t b = 0; b < batch; ++b) {
-    const Node& node = nodes_[index_of(units[index_of(b)])];
+    const Node& node = nodes_[to_index(units[to_index(b)])];
     ensure(size_of(node.prefix) == depth, "a listwise batch holds nodes of one depth");
     queries.push_back(node.query);
     std::transform(node.prefix.begin(), node.prefix.end(), std::back_inserter(prefix), item_of);
@@ -71,7 +71,7 @@ torch::Tensor Listwise::loss_sum(SaberModel& model, std::span<const std::int64_t
 }
 
 std::string Listwise::sample_name(std::int64_t unit) const {
-  const Node& node = nodes_[index_of(unit)];
+  const Node& node = nodes_[to_index(unit)];
   return name_of_sample(set_, node.query, node.prefix);
 }
 

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "data/embedding_set.h"
+#include "data/tree_reader.h"
+#include "trainer/library/library_head.h"
 #include "trainer/model/features.h"
 #include "trainer/objective/objective.h"
-#include "trainer/objective/tree_reader.h"
-#include "trainer/search/library_head.h"
 
 namespace saber {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/process_group.h"
-#include "trainer/checkpoint/safetensors.h"
+#include "trainer/formats/named_tensors.h"
 #include "trainer/model/saber_model.h"
 
 namespace saber {

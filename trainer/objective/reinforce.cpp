@@ -8,10 +8,10 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/narrow.h"
-#include "data/sampling_plan.h"
+#include "core/slice.h"
 #include "trainer/objective/sample_name.h"
-#include "trainer/search/list_score.h"
 #include "trainer/search/sample.h"
+#include "trainer/search/sequence_probability.h"
 
 namespace saber {
 
@@ -36,7 +36,7 @@ Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set,
       queries_(set.rows_of(Split::train)),
       store_(set),
       reward_carrier_(reward_carrier) {
-  for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id_[set.id[index_of(row)]] = row;
+  for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id_[set.id[to_index(row)]] = row;
   if (queries_.empty()) throw_bad_input("has no train queries, which reinforce learns from", "/split");
   if (set.text_result.empty()) throw_bad_input("is absent, and reinforce scores the queries' answers", "/text/result");
   if (settings.shots > scorer.max_shots()) {
@@ -47,7 +47,7 @@ Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set,
     const std::int64_t usable = library_.size() - static_cast<std::int64_t>(library_.same_picture(set, row).size());
     if (usable >= settings.shots) continue;
     throw_bad_input(fmt::format("train.reinforce.shots is {}, the library has {} rows for query {}", settings.shots,
-                                usable, set.id[index_of(row)]));
+                                usable, set.id[to_index(row)]));
   }
 }
 
@@ -90,7 +90,7 @@ std::vector<DemonstrationSequence> Reinforce::sample_all(SaberModel& model, std:
   const std::int64_t per_unit = settings_.group_size, total = static_cast<std::int64_t>(units.size()) * per_unit;
   std::vector<Draw> draws;
   for (const std::int64_t unit : units) {
-    for (std::int64_t number = 0; number < per_unit; ++number) draws.push_back({queries_[index_of(unit)], number});
+    for (std::int64_t number = 0; number < per_unit; ++number) draws.push_back({queries_[to_index(unit)], number});
   }
   const Slice mine = slice_of_rank(total, group.getRank(), group.getSize());
   std::vector<std::int64_t> items;
@@ -107,7 +107,7 @@ std::vector<DemonstrationSequence> Reinforce::sample_all(SaberModel& model, std:
       DemonstrationSequence& sequence = sequences.emplace_back();
       sequence.query = draws[sequences.size() - 1].query_row;
       for (std::int64_t i = begin; i < begin + settings_.shots; ++i)
-        sequence.shots.push_back(library_.rows()[index_of(of_rank[index_of(i)])]);
+        sequence.shots.push_back(library_.rows()[to_index(of_rank[to_index(i)])]);
     }
   }
   ensure(size_of(sequences) == total, "every sample of the batch was drawn by one rank");
@@ -129,7 +129,7 @@ void Reinforce::begin_step(SaberModel& model, std::int64_t step, std::span<const
 std::size_t Reinforce::place_of(std::int64_t sample) const {
   const auto found = std::find(units_.begin(), units_.end(), sample / settings_.group_size);
   ensure(found != units_.end(), "a sample belongs to the batch begun last");
-  return index_of((found - units_.begin()) * settings_.group_size + sample % settings_.group_size);
+  return to_index((found - units_.begin()) * settings_.group_size + sample % settings_.group_size);
 }
 
 torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_t> samples) const {
@@ -140,7 +140,7 @@ torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_
     chosen.push_back(sequences_[place]);
     advantage[static_cast<std::int64_t>(i)] = advantages_.values[place];
   }
-  const ChosenLists lists(library_, chosen);
+  const SequencePositions lists(library_, chosen);
   const SoftmaxRows rows = lists.rows();
   const torch::Tensor keys = head_.keys(model), z = lists.read(model, head_, features_, keys);
   torch::Tensor start_z, start_keys;

@@ -5,11 +5,11 @@
 #include <unordered_map>
 
 #include "data/embedding_set.h"
+#include "trainer/library/library_head.h"
 #include "trainer/model/features.h"
 #include "trainer/objective/objective.h"
 #include "trainer/reward/advantage.h"
 #include "trainer/reward/reward_gather.h"
-#include "trainer/search/library_head.h"
 
 namespace saber {
 

@@ -16,8 +16,8 @@ namespace saber {
 // query, shots: rows of the set.
 inline std::string name_of_sample(const EmbeddingSet& set, std::int64_t query, const std::vector<std::int64_t>& shots) {
   std::vector<std::int64_t> ids;
-  for (const std::int64_t row : shots) ids.push_back(set.id[index_of(row)]);
-  return fmt::format("{}/{}", set.id[index_of(query)], fmt::join(ids, "/"));
+  for (const std::int64_t row : shots) ids.push_back(set.id[to_index(row)]);
+  return fmt::format("{}/{}", set.id[to_index(query)], fmt::join(ids, "/"));
 }
 
 }  // namespace saber

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "comm/process_group.h"
-#include "trainer/checkpoint/safetensors.h"
+#include "trainer/formats/named_tensors.h"
 
 namespace saber {
 

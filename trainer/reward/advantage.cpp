@@ -41,8 +41,8 @@ Advantages group_advantages(std::span<const double> rewards, std::int64_t group_
   Advantages out;
   out.values.resize(rewards.size());
   for (std::int64_t begin = 0; begin < total; begin += group_size) {
-    const auto group = rewards.subspan(index_of(begin), index_of(group_size));
-    if (!normalise(group, std::span(out.values).subspan(index_of(begin), index_of(group_size)))) ++out.flat_groups;
+    const auto group = rewards.subspan(to_index(begin), to_index(group_size));
+    if (!normalise(group, std::span(out.values).subspan(to_index(begin), to_index(group_size)))) ++out.flat_groups;
   }
   double sum = 0;
   for (const double r : rewards) {

@@ -9,7 +9,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "core/narrow.h"
-#include "data/sampling_plan.h"
+#include "core/slice.h"
 
 namespace saber {
 namespace {
@@ -69,28 +69,28 @@ GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences,
                                c10d::ProcessGroup& group, c10::Device carrier) {
   const NewSequences fresh = find_new(sequences, store);
   const Slice queries = slice_of_rank(size_of(fresh.first) - 1, group.getRank(), group.getSize());
-  const std::int64_t begin = fresh.first[index_of(queries.begin)], end = fresh.first[index_of(queries.end)];
-  const auto scores = ask(scorer, std::span(fresh.sequences).subspan(index_of(begin), index_of(end - begin)));
+  const std::int64_t begin = fresh.first[to_index(queries.begin)], end = fresh.first[to_index(queries.end)];
+  const auto scores = ask(scorer, std::span(fresh.sequences).subspan(to_index(begin), to_index(end - begin)));
 
   std::int64_t most = 1;  // entries of a message: the digest and the sequences of the rank that has most
   for (std::int64_t r = 0; r < group.getSize(); ++r) {
     const Slice of_rank = slice_of_rank(size_of(fresh.first) - 1, r, group.getSize());
-    most = std::max(most, 1 + fresh.first[index_of(of_rank.end)] - fresh.first[index_of(of_rank.begin)]);
+    most = std::max(most, 1 + fresh.first[to_index(of_rank.end)] - fresh.first[to_index(of_rank.begin)]);
   }
   MessageGather gather(group, carrier);
   const std::span<ScoredSequence> mine = gather.prepare<ScoredSequence>(most);
   mine[0] = {digest_of(fresh.sequences), 0.0};
   std::int64_t count = 1;
   for (std::int64_t i = begin; i < std::min(end, begin + size_of(scores)); ++i) {
-    const std::optional<Score>& score = scores[index_of(i - begin)];
-    if (score && std::isfinite(score->log_likelihood)) mine[index_of(count++)] = {i, score->log_likelihood};
+    const std::optional<Score>& score = scores[to_index(i - begin)];
+    if (score && std::isfinite(score->log_likelihood)) mine[to_index(count++)] = {i, score->log_likelihood};
   }
   gather.gather<ScoredSequence>(count);
   std::vector<std::optional<double>> rewards(fresh.sequences.size());
   for (std::int64_t r = 0; r < group.getSize(); ++r) {
     const std::span<const ScoredSequence> theirs = gather.of_rank<ScoredSequence>(r);
     ensure(!theirs.empty() && theirs[0].sequence == mine[0].sequence, "all ranks know the same rewards");
-    for (const ScoredSequence& entry : theirs.subspan(1)) rewards.at(index_of(entry.sequence)) = entry.reward;
+    for (const ScoredSequence& entry : theirs.subspan(1)) rewards.at(to_index(entry.sequence)) = entry.reward;
   }
 
   GatheredRewards out;

@@ -17,18 +17,19 @@ constexpr double kFailed = std::numeric_limits<double>::quiet_NaN();
 void add_sequence(QueryNodes& nodes, std::vector<std::int64_t>& path, std::span<const std::int64_t> shots,
                   double reward) {
   std::size_t shared = 0;
-  while (shared < shots.size() && shared + 1 < path.size() && nodes.icd[index_of(path[shared + 1])] == shots[shared])
+  while (shared < shots.size() && shared + 1 < path.size() &&
+         nodes.demonstration[to_index(path[shared + 1])] == shots[shared])
     ++shared;
   path.resize(std::min(path.size(), shared + 1));
   for (std::size_t depth = path.size(); depth <= shots.size(); ++depth) {
     nodes.parent.push_back(depth == 0 ? -1 : path.back());
-    nodes.icd.push_back(depth == 0 ? -1 : shots[depth - 1]);
+    nodes.demonstration.push_back(depth == 0 ? -1 : shots[depth - 1]);
     nodes.reward.push_back(kFailed);
     nodes.status.push_back(NodeStatus::prefix_only);
     path.push_back(nodes.size() - 1);
   }
-  nodes.reward[index_of(path.back())] = reward;
-  nodes.status[index_of(path.back())] = std::isnan(reward) ? NodeStatus::failed : NodeStatus::scored;
+  nodes.reward[to_index(path.back())] = reward;
+  nodes.status[to_index(path.back())] = std::isnan(reward) ? NodeStatus::failed : NodeStatus::scored;
 }
 
 }  // namespace
@@ -42,9 +43,9 @@ RewardStore::Key RewardStore::key_of(const DemonstrationSequence& sequence) {
 void RewardStore::add_known(const TreeReader& reader, std::int64_t shots) {
   const ScoreTree& tree = reader.tree();
   for (std::int64_t node = 0; node < tree.size(); ++node) {
-    if (tree.status[index_of(node)] != NodeStatus::scored) continue;
+    if (tree.status[to_index(node)] != NodeStatus::scored) continue;
     const std::vector<std::int64_t> path = reader.path(node);
-    if (size_of(path) == shots) known_[key_of({reader.query_row(node), path})] = tree.reward[index_of(node)];
+    if (size_of(path) == shots) known_[key_of({reader.query_row(node), path})] = tree.reward[to_index(node)];
   }
 }
 
@@ -73,13 +74,13 @@ ScoreTree RewardStore::tree(ScoreTreeOrigin origin) const {
   std::vector<QueryNodes> queries;
   std::vector<std::int64_t> path;
   for (const auto& [key, reward] : own_) {
-    const std::int64_t query = set_.id[index_of(key.front())];
+    const std::int64_t query = set_.id[to_index(key.front())];
     if (queries.empty() || queries.back().query != query) {
       queries.emplace_back().query = query;
       path.clear();
     }
     std::vector<std::int64_t> ids;
-    for (std::size_t i = 1; i < key.size(); ++i) ids.push_back(set_.id[index_of(key[i])]);
+    for (std::size_t i = 1; i < key.size(); ++i) ids.push_back(set_.id[to_index(key[i])]);
     add_sequence(queries.back(), path, ids, reward);
   }
   return build_score_tree(std::move(origin), std::move(queries));

@@ -10,7 +10,7 @@
 #include "core/hash.h"
 #include "data/embedding_set.h"
 #include "data/score_tree.h"
-#include "trainer/objective/tree_reader.h"
+#include "data/tree_reader.h"
 #include "trainer/reward/scorer.h"
 
 namespace saber {

@@ -8,13 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace saber {
+#include "data/demonstration_sequence.h"
 
-// Rows of the embedding data set.
-struct DemonstrationSequence {
-  std::int64_t query = 0;
-  std::vector<std::int64_t> shots;  // in the order in which the LVLM reads them
-};
+namespace saber {
 
 struct Score {
   double log_likelihood = 0;  // log P(the query's right answer | shots, query), natural logarithm

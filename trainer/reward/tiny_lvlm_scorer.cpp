@@ -40,14 +40,14 @@ TinyLvlmScorer::TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reus
                     "/pixels");
   }
   for (std::int64_t row = 0; row < set.num_rows; ++row) {
-    word_.push_back(set.text_result.empty() ? -1 : lvlm_->word_of(set.text_result[index_of(row)]));
+    word_.push_back(set.text_result.empty() ? -1 : lvlm_->word_of(set.text_result[to_index(row)]));
     if (word_.back() < 0) {
       throw_bad_input(fmt::format("holds '{}', which the tiny LVLM has no word for",
-                                  set.text_result.empty() ? "" : set.text_result[index_of(row)]),
+                                  set.text_result.empty() ? "" : set.text_result[to_index(row)]),
                       fmt::format("/text/result row {}", row),
                       "it knows the answers that it was trained on; docs/own-data.md says how to train one");
     }
-    question_.push_back(set.tasks.question[index_of(set.task[index_of(row)])]);
+    question_.push_back(set.tasks.question[to_index(set.task[to_index(row)])]);
     if (question_.back() < 0 || question_.back() >= lvlm_->num_questions()) {
       throw_bad_input(
           fmt::format("holds {}, the tiny LVLM knows questions 0 to {}", question_.back(), lvlm_->num_questions() - 1),
@@ -59,20 +59,20 @@ TinyLvlmScorer::TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reus
       unused_questions_.push_back(q);
   }
   picture_tokens_ = torch::empty({set.num_rows, DecoderImpl::kWidth}, lvlm_->device());
-  block_seen_.resize(index_of(ceil_div(set.num_rows, kPictureBlock)));
+  block_seen_.resize(to_index(ceil_div(set.num_rows, kPictureBlock)));
 }
 
 torch::Tensor TinyLvlmScorer::picture_tokens(const std::vector<std::int64_t>& rows) {
   const std::int64_t bytes = 3 * set_.pixel_height * set_.pixel_width;
   for (const std::int64_t row : rows) {
     const std::int64_t block = row / kPictureBlock, first = block * kPictureBlock;
-    if (block_seen_[index_of(block)]) continue;
+    if (block_seen_[to_index(block)]) continue;
     const std::int64_t count = std::min(kPictureBlock, set_.num_rows - first);
     torch::Tensor pixels = torch::zeros({kPictureBlock, 3, set_.pixel_height, set_.pixel_width}, torch::kUInt8);
     std::copy_n(set_.pixels.data() + first * bytes, count * bytes, pixels.data_ptr<std::uint8_t>());
     const torch::Tensor seen = lvlm_->picture_token(lvlm_->standardise(lvlm_->see(pixels.to(lvlm_->device()))));
     picture_tokens_.narrow(0, first, count).copy_(seen.narrow(0, 0, count));
-    block_seen_[index_of(block)] = true;
+    block_seen_[to_index(block)] = true;
   }
   return picture_tokens_.index_select(0, torch::tensor(rows).to(lvlm_->device()));
 }
@@ -86,15 +86,15 @@ torch::Tensor TinyLvlmScorer::tokens(std::span<const DemonstrationSequence> grou
     rows.push_back(sequence.query);
   }
   for (const std::int64_t row : rows) {
-    questions.push_back(question_[index_of(row)]);
-    words.push_back(word_[index_of(row)]);
+    questions.push_back(question_[to_index(row)]);
+    words.push_back(word_[to_index(row)]);
   }
   const std::int64_t items = size_of(rows) / batch, count = (items - 1) * kTokensPerShot + 2;
   torch::Tensor pictures = picture_tokens(rows);
   if (unused_question) {
     const torch::Tensor mean = torch::zeros({1, VisionTowerImpl::kWidth}, pictures.options());
     pictures.view({batch, items, DecoderImpl::kWidth}).select(1, items - 1).copy_(lvlm_->picture_token(mean));
-    for (std::int64_t i = 1; i <= batch; ++i) questions[index_of(i * items - 1)] = *unused_question;
+    for (std::int64_t i = 1; i <= batch; ++i) questions[to_index(i * items - 1)] = *unused_question;
   }
   // The query's own answer token is built like the others and cut off before anything reads it.
   const torch::Tensor question = lvlm_->question_token(torch::tensor(questions).to(lvlm_->device()));
@@ -128,7 +128,7 @@ std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const De
   const torch::Tensor best = logits.argmax(1).cpu().contiguous();
 
   std::vector<std::optional<Score>> out;
-  const std::int64_t answer = word_[index_of(group[0].query)], vocabulary = log_p.size(1);
+  const std::int64_t answer = word_[to_index(group[0].query)], vocabulary = log_p.size(1);
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(group.size()); ++i) {
     const double value = log_p.data_ptr<double>()[i * vocabulary + answer];
     out.push_back(std::isfinite(value) ? std::optional(Score{value, best.data_ptr<std::int64_t>()[i] == answer})
@@ -137,7 +137,7 @@ std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const De
   cached_query_ = group[0].query;
   cache_ = std::move(cache);
   cached_rows_.clear();
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(group.size()); ++i) cached_rows_[group[index_of(i)].shots] = i;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(group.size()); ++i) cached_rows_[group[to_index(i)].shots] = i;
   return out;
 }
 
@@ -162,7 +162,7 @@ std::vector<std::optional<std::vector<double>>> TinyLvlmScorer::answer_log_proba
     std::optional<std::int64_t> content_free) {
   const torch::NoGradGuard no_grad;
   std::optional<std::int64_t> question;
-  if (content_free) question = unused_questions_.at(index_of(*content_free));
+  if (content_free) question = unused_questions_.at(to_index(*content_free));
   std::vector<std::int64_t> words;
   for (const std::string& answer : answers) {
     words.push_back(lvlm_->word_of(answer));

@@ -26,7 +26,7 @@ std::vector<Candidate> score_and_record(Scorer& scorer, const EmbeddingSet& set,
     const double reward = scores[i] ? scores[i]->log_likelihood : std::numeric_limits<double>::quiet_NaN();
     if (scores[i]) scored.push_back({nodes.size(), reward, shots});
     nodes.parent.push_back(parents[i]);
-    nodes.icd.push_back(shots.empty() ? -1 : set.id[index_of(shots.back())]);
+    nodes.demonstration.push_back(shots.empty() ? -1 : set.id[to_index(shots.back())]);
     nodes.reward.push_back(reward);
     nodes.status.push_back(scores[i] ? NodeStatus::scored : NodeStatus::failed);
   }
@@ -38,7 +38,7 @@ std::vector<Candidate> score_and_record(Scorer& scorer, const EmbeddingSet& set,
 QueryNodes beam_search(Scorer& scorer, const EmbeddingSet& set, std::int64_t query_row,
                        const std::vector<std::int64_t>& pool, std::int64_t width, std::int64_t shots) {
   QueryNodes nodes;
-  nodes.query = set.id[index_of(query_row)];
+  nodes.query = set.id[to_index(query_row)];
   score_and_record(scorer, set, {{query_row, {}}}, {-1}, nodes);
   std::vector<Candidate> beam = {{0, 0, {}}};
   for (std::int64_t depth = 1; depth <= shots && !beam.empty(); ++depth) {
@@ -55,21 +55,21 @@ QueryNodes beam_search(Scorer& scorer, const EmbeddingSet& set, std::int64_t que
     beam = score_and_record(scorer, set, sequences, parents, nodes);
     std::stable_sort(beam.begin(), beam.end(),
                      [](const Candidate& a, const Candidate& b) { return a.reward > b.reward; });
-    beam.resize(std::min(beam.size(), index_of(width)));
+    beam.resize(std::min(beam.size(), to_index(width)));
   }
   return nodes;
 }
 
-QueryNodes score_list(Scorer& scorer, const EmbeddingSet& set, const DemonstrationSequence& list) {
+QueryNodes score_sequence(Scorer& scorer, const EmbeddingSet& set, const DemonstrationSequence& list) {
   std::vector<DemonstrationSequence> beginnings;
   for (std::size_t length = 0; length <= list.shots.size(); ++length)
     beginnings.push_back({list.query, {list.shots.begin(), list.shots.begin() + static_cast<std::ptrdiff_t>(length)}});
   const std::vector<std::optional<Score>> scores = scorer.score(beginnings);
   QueryNodes nodes;
-  nodes.query = set.id[index_of(list.query)];
+  nodes.query = set.id[to_index(list.query)];
   for (std::size_t i = 0; i < beginnings.size(); ++i) {
     nodes.parent.push_back(static_cast<std::int64_t>(i) - 1);
-    nodes.icd.push_back(i == 0 ? -1 : set.id[index_of(list.shots[i - 1])]);
+    nodes.demonstration.push_back(i == 0 ? -1 : set.id[to_index(list.shots[i - 1])]);
     nodes.reward.push_back(scores.at(i) ? scores[i]->log_likelihood : std::numeric_limits<double>::quiet_NaN());
     nodes.status.push_back(scores[i] ? NodeStatus::scored : NodeStatus::failed);
     if (!scores[i]) break;

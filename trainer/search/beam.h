@@ -20,6 +20,6 @@ QueryNodes beam_search(Scorer& scorer, const EmbeddingSet& set, std::int64_t que
 
 // One list of demonstrations and its beginnings, scored in one call: a path of nodes from the root, up to the first
 // that could not be scored.
-QueryNodes score_list(Scorer& scorer, const EmbeddingSet& set, const DemonstrationSequence& list);
+QueryNodes score_sequence(Scorer& scorer, const EmbeddingSet& set, const DemonstrationSequence& list);
 
 }  // namespace saber

@@ -16,14 +16,14 @@ torch::Tensor numbered(const std::vector<std::string>& texts, std::map<std::stri
 }
 
 const std::string& task_name(const EmbeddingSet& set, std::int64_t row) {
-  return set.tasks.name[index_of(set.task[index_of(row)])];
+  return set.tasks.name[to_index(set.task[to_index(row)])];
 }
 
 // The number of an item is the first item that shows its picture.
 torch::Tensor picture_numbers(const Library& library) {
   std::vector<std::int64_t> first;
   for (std::int64_t item = 0; item < library.size(); ++item) {
-    const auto same = library.same_picture(library.set(), library.rows()[index_of(item)]);
+    const auto same = library.same_picture(library.set(), library.rows()[to_index(item)]);
     first.push_back(same.empty() ? item : same.front());
   }
   return rows_tensor(first);
@@ -44,7 +44,7 @@ Constraints::Constraints(const Library& library, Slice shard, const SelectOption
   std::vector<std::string> tasks, answers;
   for (const std::int64_t row : library.rows()) {
     tasks.push_back(task_name(library.set(), row));
-    answers.push_back(library.set().text_result[index_of(row)]);
+    answers.push_back(library.set().text_result[to_index(row)]);
   }
   item_task_ = numbered(tasks, task_numbers_).narrow(0, shard.begin, shard.size());
   if (options.distinct_pictures) kinds_.push_back(picture_numbers(library));

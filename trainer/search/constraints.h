@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/search/library_head.h"
+#include "trainer/library/library_head.h"
 
 namespace saber {
 

@@ -16,8 +16,8 @@ constexpr double kOut = -std::numeric_limits<double>::infinity();
 std::vector<Draw> served_draws(const LibraryHead& head, const std::vector<Draw>& mine, std::int64_t longest) {
   torch::Tensor table = torch::empty({size_of(mine), 2}, torch::kInt64);
   for (std::int64_t i = 0; i < size_of(mine); ++i) {
-    table[i][0] = mine[index_of(i)].query_row;
-    table[i][1] = mine[index_of(i)].number;
+    table[i][0] = mine[to_index(i)].query_row;
+    table[i][1] = mine[to_index(i)].number;
   }
   const torch::Tensor all = gather_rows(head.group(), table, longest, -1).contiguous();
   const auto values = all.accessor<std::int64_t, 2>();
@@ -34,7 +34,7 @@ torch::Tensor gumbel_noise(const Library& library, const std::vector<Draw>& draw
   for (const Draw& draw : draws) {
     double* const end = out + items.size();
     if (draw.query_row >= 0) {
-      const std::int64_t query = library.set().id[index_of(draw.query_row)];
+      const std::int64_t query = library.set().id[to_index(draw.query_row)];
       const RandomStream stream(settings.seed, "sample", {settings.step, query, draw.number, position});
       for (std::int64_t item = items.begin; item < items.end; ++item)
         out[item - items.begin] = stream.uniform_at(static_cast<std::uint64_t>(library.id(item)));

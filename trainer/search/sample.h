@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "trainer/library/library_head.h"
 #include "trainer/model/features.h"
-#include "trainer/search/library_head.h"
 
 namespace saber {
 

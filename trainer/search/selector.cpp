@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/narrow.h"
-#include "trainer/search/top_items.h"
+#include "trainer/library/top_items.h"
 
 namespace saber {
 namespace {
@@ -56,7 +56,7 @@ std::vector<Selection> Selector::select(const EmbeddingSet& queries, const Featu
                                         std::span<const std::int64_t> rows) {
   const torch::NoGradGuard no_grad;
   std::vector<Selection> out;
-  const std::size_t at_once = index_of(kBlock * world_size());
+  const std::size_t at_once = to_index(kBlock * world_size());
   for (std::size_t begin = 0; begin < rows.size(); begin += at_once) {
     select_blocks(queries, query_features, rows.subspan(begin, std::min(at_once, rows.size() - begin)), out);
   }
@@ -70,7 +70,7 @@ void Selector::require_enough(const EmbeddingSet& queries, std::span<const std::
   reduce_over_ranks(head_.group(), usable, c10d::ReduceOp::SUM);
   const torch::Tensor too_few = usable < options_.shots;
   if (too_few.any().item<bool>())
-    refuse(queries.id[index_of(rows[index_of(too_few.to(torch::kInt64).argmax().item<std::int64_t>())])]);
+    refuse(queries.id[to_index(rows[to_index(too_few.to(torch::kInt64).argmax().item<std::int64_t>())])]);
 }
 
 void Selector::refuse(std::int64_t query_id) const {
@@ -128,7 +128,7 @@ Selector::Candidates Selector::best(const torch::Tensor& z, const torch::Tensor&
     out.sum.mul_((own - out.most).exp_());
     reduce_over_ranks(head_.group(), out.sum, c10d::ReduceOp::SUM);
     const std::int64_t count = out.keys.size(1), mine = rank() < blocks ? height : 0;
-    std::vector<std::int64_t> from_me(index_of(world_size()), 0), to_me(index_of(world_size()), mine);
+    std::vector<std::int64_t> from_me(to_index(world_size()), 0), to_me(to_index(world_size()), mine);
     std::fill_n(from_me.begin(), blocks, height);
     const torch::Tensor named = exchange_rows(*head_.group(), out.keys, from_me, to_me);
     out.keys = top_of_keys(
@@ -161,7 +161,7 @@ void Selector::extend(Beams& beams, const Candidates& candidates) const {
       return a != c ? a > c : std::pair(x.first, item[x.first][x.second]) < std::pair(y.first, item[y.first][y.second]);
     });
     for (std::int64_t b = 0; b < width; ++b) {
-      const auto [from, i] = order[index_of(b)];
+      const auto [from, i] = order[to_index(b)];
       parent.push_back(from);
       chosen.push_back(item[from][i]);
       new_total.push_back(total[from][i]);
@@ -187,10 +187,10 @@ void Selector::collect(const Beams& beams, const EmbeddingSet& queries, std::spa
   const auto items = all_items.accessor<std::int64_t, 2>();
   const auto log_p = all_log_p.accessor<double, 2>();
   for (std::int64_t query = 0; query < static_cast<std::int64_t>(rows.size()); ++query) {
-    if (total[query] == kNever) refuse(queries.id[index_of(rows[index_of(query)])]);
+    if (total[query] == kNever) refuse(queries.id[to_index(rows[to_index(query)])]);
     Selection& selection = out.emplace_back();
     for (std::int64_t i = 0; i < options_.shots; ++i) {
-      selection.rows.push_back(head_.library().rows()[index_of(items[query][i])]);
+      selection.rows.push_back(head_.library().rows()[to_index(items[query][i])]);
       selection.log_probabilities.push_back(log_p[query][i]);
     }
   }
@@ -202,9 +202,9 @@ void Selector::select_blocks(const EmbeddingSet& queries, const Features& query_
   const std::int64_t width = options_.beam, height = kBlock * width;
   const std::int64_t blocks = ceil_div(static_cast<std::int64_t>(rows.size()), kBlock);
   std::vector<std::int64_t> padded(rows.begin(), rows.end());
-  padded.resize(index_of(blocks * kBlock), rows.front());
+  padded.resize(to_index(blocks * kBlock), rows.front());
   const std::int64_t mine = rank() < blocks ? kBlock : 0;
-  const auto own = std::span(padded).subspan(mine > 0 ? index_of(rank() * kBlock) : 0, index_of(mine));
+  const auto own = std::span(padded).subspan(mine > 0 ? to_index(rank() * kBlock) : 0, to_index(mine));
   torch::Tensor unusable = constraints_.unusable_at_first(queries, padded);
   require_enough(queries, padded, unusable);
   unusable = unusable.index_select(0, torch::arange(blocks * kBlock).repeat_interleave(width));

@@ -5,9 +5,9 @@
 #include <span>
 #include <vector>
 
+#include "trainer/library/library_head.h"
 #include "trainer/model/features.h"
 #include "trainer/search/constraints.h"
-#include "trainer/search/library_head.h"
 
 namespace saber {
 

@@ -22,7 +22,7 @@ class Episodes : public testing::Test {
 
   std::vector<EpisodeItem> make(std::int64_t i) const { return maker_.make(RandomStream(1, "test", {i})); }
   std::int64_t value(std::int64_t scene, std::int64_t attribute) const {
-    return scenes_.labels[index_of(scene * 3 + attribute)];
+    return scenes_.labels[to_index(scene * 3 + attribute)];
   }
 
   SceneSet scenes_;
@@ -32,7 +32,7 @@ class Episodes : public testing::Test {
 TEST_F(Episodes, AreAPureFunctionOfTheirStream) {
   for (std::int64_t i = 0; i < 20; ++i) {
     const auto first = make(i), again = make(i), next = make(i + 1);
-    ASSERT_EQ(first.size(), index_of(kShots + 1));
+    ASSERT_EQ(first.size(), to_index(kShots + 1));
     bool differs = false;
     for (std::size_t k = 0; k < first.size(); ++k) {
       EXPECT_TRUE(first[k].scene == again[k].scene && first[k].question == again[k].question &&
@@ -77,7 +77,7 @@ TEST_F(Episodes, RatesAreThoseOfTheRecipe) {
     const EpisodeItem& query = episode.back();
     bool shown = false;
     for (std::int64_t k = 0; k < kShots; ++k) {
-      const EpisodeItem& item = episode[index_of(k)];
+      const EpisodeItem& item = episode[to_index(k)];
       foreign += item.question != query.question;
       shown = shown || (item.question == query.question && item.word == query.word);
     }
@@ -88,7 +88,7 @@ TEST_F(Episodes, RatesAreThoseOfTheRecipe) {
         ++plain;
         break;
       }
-      offset += scenes_.label_sizes[index_of(a)];
+      offset += scenes_.label_sizes[to_index(a)];
     }
   }
   const auto rate = [](std::int64_t count, std::int64_t of) {
@@ -121,7 +121,7 @@ SceneSet sparse_scenes() {
   for (std::int64_t s = 0; s < scenes.num_scenes; ++s) {
     const bool known[] = {s % 3 == 0, s < 5, s >= 5 && s < 10};
     for (std::int64_t a = 0; a < 3; ++a) {
-      if (!known[a]) scenes.labels[index_of(s * 3 + a)] = -1;
+      if (!known[a]) scenes.labels[to_index(s * 3 + a)] = -1;
     }
   }
   return scenes;
@@ -135,7 +135,7 @@ TEST(EpisodesOfFewScenes, ShowOnlyKnownLabelsAndTheQueryOnce) {
     const auto episode = maker.make(RandomStream(1, "test", {i}));
     std::map<std::int64_t, std::set<std::int64_t>> fitting;
     for (const EpisodeItem& item : episode) {
-      const auto known = [&](std::int64_t a) { return scenes.labels[index_of(item.scene * 3 + a)] >= 0; };
+      const auto known = [&](std::int64_t a) { return scenes.labels[to_index(item.scene * 3 + a)] >= 0; };
       auto& attributes = fitting.try_emplace(item.question, std::set<std::int64_t>{0, 1, 2}).first->second;
       std::erase_if(attributes, [&](std::int64_t a) { return !known(a); });
       ASSERT_FALSE(attributes.empty()) << "episode " << i;
@@ -158,8 +158,8 @@ TEST(EpisodesOfFewScenes, CopeWithOneAttributeAndWithValuesOfOneScene) {
   for (std::int64_t i = 0; i < 200; ++i) {
     const auto episode = maker.make(RandomStream(1, "test", {i}));
     for (std::int64_t k = 0; k < kShots; ++k) {
-      EXPECT_EQ(episode[index_of(k)].question, episode.back().question);
-      EXPECT_NE(episode[index_of(k)].word, episode.back().word) << "no other scene has the query's value";
+      EXPECT_EQ(episode[to_index(k)].question, episode.back().question);
+      EXPECT_NE(episode[to_index(k)].word, episode.back().word) << "no other scene has the query's value";
     }
   }
   scenes.labels = {0, -1, -1};

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "tests/data/temporary_folder.h"
-#include "trainer/checkpoint/safetensors.h"
+#include "trainer/formats/safetensors.h"
 
 namespace saber {
 namespace {

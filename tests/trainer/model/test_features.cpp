@@ -22,10 +22,10 @@ TEST(Features, QueriesAreTheRowsAskedFor) {
   const std::vector<std::int64_t> rows = {17, 6, 17};
   const QueryBatch batch = features.queries(rows);
   for (std::int64_t i = 0; i < 3; ++i) {
-    const std::int64_t row = rows[index_of(i)];
+    const std::int64_t row = rows[to_index(i)];
     EXPECT_TRUE(torch::equal(batch.image[i], row_of(set.image, 6, row)));
     EXPECT_TRUE(torch::equal(batch.query[i], row_of(set.query, 8, row)));
-    EXPECT_TRUE(torch::equal(batch.instruction[i], row_of(set.tasks.embedding, 8, set.task[index_of(row)])));
+    EXPECT_TRUE(torch::equal(batch.instruction[i], row_of(set.tasks.embedding, 8, set.task[to_index(row)])));
   }
   EXPECT_FALSE(torch::equal(batch.instruction[0], batch.instruction[1]));
 }

@@ -118,8 +118,8 @@ TEST(SaberModel, UntrainedItScoresBySimilarity) {
   const auto cosine_sum = [&](std::int64_t q, std::int64_t x) {
     double sum = 0;
     for (std::int64_t i = 0; i < 8; ++i) {
-      const double query = set.image[index_of(8 * q + i)] + set.query[index_of(8 * q + i)];
-      sum += query * (set.image[index_of(8 * x + i)] + set.query_result[index_of(8 * x + i)]);
+      const double query = set.image[to_index(8 * q + i)] + set.query[to_index(8 * q + i)];
+      sum += query * (set.image[to_index(8 * x + i)] + set.query_result[to_index(8 * x + i)]);
     }
     return sum;
   };
@@ -130,7 +130,7 @@ TEST(SaberModel, UntrainedItScoresBySimilarity) {
     const torch::Tensor logits = torch::matmul(model(features.queries(queries), shots), keys.t());
     for (std::int64_t q = 0; q < size_of(queries); ++q) {
       for (std::int64_t x = 0; x < size_of(library); ++x) {
-        const double wanted = std::exp(2.3) * cosine_sum(queries[index_of(q)], library[index_of(x)]);
+        const double wanted = std::exp(2.3) * cosine_sum(queries[to_index(q)], library[to_index(x)]);
         for (std::int64_t i = 0; i < 3; ++i)
           ASSERT_NEAR(logits[q][i][x].item<double>(), wanted, 1e-5 * std::max(1.0, std::abs(wanted)));
       }

@@ -74,7 +74,7 @@ inline void expect_equal_scores(const torch::Device& device) {
   for (const std::int64_t query : set.rows_of(Split::train)) {
     const QueryNodes wanted = beam_search(here, set, query, pool, 3, 3);
     const QueryNodes found = beam_search(there, set, query, pool, 3, 3);
-    ASSERT_EQ(found.icd, wanted.icd);
+    ASSERT_EQ(found.demonstration, wanted.demonstration);
     for (std::size_t i = 0; i < wanted.reward.size(); ++i) EXPECT_NEAR(found.reward[i], wanted.reward[i], 1e-4);
   }
   const std::vector<float> wanted = embed_pictures(on_cpu, set.pixels, set.num_rows);
@@ -88,7 +88,7 @@ inline void expect_equal_selections(const torch::Device& device, bool sharded) {
   options.shots = 3;
   options.beam = 2;
   options.same_task = options.distinct_pictures = options.distinct_answers = true;
-  options.excluded = {here.set.id[index_of(here.set.rows_of(Split::library)[1])]};
+  options.excluded = {here.set.id[to_index(here.set.rows_of(Split::library)[1])]};
   const std::vector<std::int64_t> rows = here.set.rows_of(Split::train);
   const auto select = [&](World& world) {
     const Library library(world.set);

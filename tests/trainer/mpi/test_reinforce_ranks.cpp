@@ -35,17 +35,17 @@ class ByHand {
     const torch::Tensor keys = world_.features.fuse(model, rows_tensor(library_.rows()));
     std::vector<HandSample> out;
     for (const std::int64_t unit : units) {
-      const std::int64_t query = world_.set.rows_of(Split::train)[index_of(unit)];
+      const std::int64_t query = world_.set.rows_of(Split::train)[to_index(unit)];
       for (std::int64_t number = 0; number < settings.group_size; ++number) {
         HandSample& sample = out.emplace_back();
         sample.sequence.query = query;
         const torch::Tensor items =
             sample_sequences(model, head_, world_.features, keys, {{query, number}}, {kSeed, step, settings.shots});
         for (std::int64_t i = 0; i < settings.shots; ++i)
-          sample.sequence.shots.push_back(library_.rows()[index_of(items[0][i].item<std::int64_t>())]);
+          sample.sequence.shots.push_back(library_.rows()[to_index(items[0][i].item<std::int64_t>())]);
         sample.reward = reward_of(sample.sequence);
       }
-      set_advantages(std::span(out).last(index_of(settings.group_size)));
+      set_advantages(std::span(out).last(to_index(settings.group_size)));
     }
     return out;
   }
@@ -87,7 +87,7 @@ class ByHand {
     const torch::Tensor z = model(world_.features.queries(query), shots)[0][static_cast<std::int64_t>(position)];
     torch::Tensor unusable = torch::zeros({library_.size()}, torch::kBool);
     for (std::int64_t item = 0; item < library_.size(); ++item) {
-      const std::int64_t row = library_.rows()[index_of(item)];
+      const std::int64_t row = library_.rows()[to_index(item)];
       const bool used = std::find(prefix.begin(), prefix.end(), row) != prefix.end();
       unusable[item] = used || world_.set.same_picture(row, sequence.query);
     }

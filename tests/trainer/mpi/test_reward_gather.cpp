@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/narrow.h"
-#include "data/sampling_plan.h"
+#include "core/slice.h"
 #include "tests/comm/mpi_world.h"
 #include "tests/support/small_world.h"
 #include "trainer/reward/reward_gather.h"

@@ -11,7 +11,7 @@
 #include "tests/data/temporary_folder.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/small_world.h"
-#include "trainer/search/baselines.h"
+#include "trainer/baselines/baselines.h"
 #include "trainer/search/selector.h"
 
 namespace saber {
@@ -89,7 +89,7 @@ std::vector<std::pair<std::string, SelectOptions>> all_options(const EmbeddingSe
   std::vector<std::pair<std::string, SelectOptions>> out;
   const Rows library = set.rows_of(Split::library);
   Rows excluded;
-  for (std::size_t i = 0; i < library.size(); i += 3) excluded.push_back(set.id[index_of(library[i])]);
+  for (std::size_t i = 0; i < library.size(); i += 3) excluded.push_back(set.id[to_index(library[i])]);
   for (const std::int64_t beam : {1, 3}) {
     SelectOptions free;
     free.beam = beam;
@@ -130,10 +130,10 @@ TEST(SelectRanks, EveryOptionIsKeptAcrossShards) {
       for (const std::int64_t row : found[q].rows) {
         EXPECT_TRUE(rows.insert(row).second) << label;
         EXPECT_FALSE(set.same_picture(row, queries[q])) << label;
-        EXPECT_TRUE(pictures.insert(set.image_uri[index_of(row)]).second || !options.distinct_pictures) << label;
-        EXPECT_TRUE(answers.insert(set.text_result[index_of(row)]).second || !options.distinct_answers) << label;
-        EXPECT_TRUE(!options.same_task || set.task[index_of(row)] == set.task[index_of(queries[q])]) << label;
-        EXPECT_EQ(std::count(options.excluded.begin(), options.excluded.end(), set.id[index_of(row)]), 0) << label;
+        EXPECT_TRUE(pictures.insert(set.image_uri[to_index(row)]).second || !options.distinct_pictures) << label;
+        EXPECT_TRUE(answers.insert(set.text_result[to_index(row)]).second || !options.distinct_answers) << label;
+        EXPECT_TRUE(!options.same_task || set.task[to_index(row)] == set.task[to_index(queries[q])]) << label;
+        EXPECT_EQ(std::count(options.excluded.begin(), options.excluded.end(), set.id[to_index(row)]), 0) << label;
       }
     }
   }
@@ -163,7 +163,7 @@ TEST(SelectRanks, ALibrarySmallerThanTheWorld) {
       options.shots = library;
       const auto found = world.expect_equal(options, std::to_string(library));
       for (const Selection& selection : found)
-        EXPECT_EQ(std::set<std::int64_t>(selection.rows.begin(), selection.rows.end()).size(), index_of(library));
+        EXPECT_EQ(std::set<std::int64_t>(selection.rows.begin(), selection.rows.end()).size(), to_index(library));
     }
   }
 }
@@ -174,8 +174,8 @@ SharedWorld tied_world(std::int64_t library, std::int64_t distinct) {
   const Rows rows = set.rows_of(Split::library);
   for (std::int64_t item = distinct; item < library; ++item) {
     const auto copy = [&](std::vector<float>& matrix, std::int64_t width) {
-      std::copy_n(matrix.begin() + rows[index_of(item % distinct)] * width, width,
-                  matrix.begin() + rows[index_of(item)] * width);
+      std::copy_n(matrix.begin() + rows[to_index(item % distinct)] * width, width,
+                  matrix.begin() + rows[to_index(item)] * width);
     };
     copy(set.image, set.image_width);
     copy(set.query_result, set.text_width);
@@ -198,7 +198,7 @@ TEST(SelectRanks, OfEqualItemsTheSmallestIsChosenWhateverTheShards) {
         for (const std::int64_t chosen : found[q].rows) {
           const std::int64_t item = std::lower_bound(rows.begin(), rows.end(), chosen) - rows.begin();
           for (std::int64_t smaller = item % distinct; smaller < item; smaller += distinct) {
-            const std::int64_t row = rows[index_of(smaller)];
+            const std::int64_t row = rows[to_index(smaller)];
             EXPECT_TRUE(std::count(before.begin(), before.end(), row) == 1 || set.same_picture(row, queries[q]))
                 << "item " << item << " though " << smaller << " was free, beam " << beam;
           }
@@ -220,9 +220,9 @@ TEST(SelectRanks, TheQuerysOwnPictureIsLeftOutOnBothSidesOfABorder) {
     const std::int64_t border = slice_of_rank(kLibrary, rank, mpi_world().world_size()).begin;
     own.insert({border - 1, border});
   }
-  for (const std::int64_t item : own) set.image_uri[index_of(library[index_of(item)])] = "own";
+  for (const std::int64_t item : own) set.image_uri[to_index(library[to_index(item)])] = "own";
   for (std::int64_t row = 0; row < set.num_rows; ++row) {
-    if (set.split[index_of(row)] != Split::library) set.image_uri[index_of(row)] = "own";
+    if (set.split[to_index(row)] != Split::library) set.image_uri[to_index(row)] = "own";
   }
   const SharedWorld world(std::move(set));
   for (const std::int64_t beam : {1, 3}) {
@@ -230,7 +230,7 @@ TEST(SelectRanks, TheQuerysOwnPictureIsLeftOutOnBothSidesOfABorder) {
     options.beam = beam;
     options.shots = kLibrary - size_of(own);
     for (const Selection& selection : world.expect_equal(options, "own")) {
-      for (const std::int64_t row : selection.rows) EXPECT_EQ(world.whole.image_uri[index_of(row)], "");
+      for (const std::int64_t row : selection.rows) EXPECT_EQ(world.whole.image_uri[to_index(row)], "");
     }
     options.shots += 1;
     world.expect_same_refusal(options, "none such found for query");
@@ -265,18 +265,18 @@ TEST(SelectRanks, ARefusalNamesTheQueryWhicheverRankReadIt) {
     set.tasks.embedding.insert(set.tasks.embedding.end(), set.tasks.embedding.begin(),
                                set.tasks.embedding.begin() + set.text_width);
     const std::int64_t query = SharedWorld(set).queries()[lonely];
-    set.task[index_of(query)] = 2;
+    set.task[to_index(query)] = 2;
     const SharedWorld world(set);
     SelectOptions options;
     options.same_task = true;
-    world.expect_same_refusal(options, "for query " + std::to_string(set.id[index_of(query)]) + " among");
+    world.expect_same_refusal(options, "for query " + std::to_string(set.id[to_index(query)]) + " among");
   }
 }
 
 TEST(SelectRanks, LogitsThatAreNoNumbersInOneShardStopAllRanks) {
   EmbeddingSet set = SharedWorld::of(40).whole;
   const std::int64_t last = set.rows_of(Split::library).back();
-  set.image[index_of(last * set.image_width)] = std::numeric_limits<float>::quiet_NaN();
+  set.image[to_index(last * set.image_width)] = std::numeric_limits<float>::quiet_NaN();
   const SharedWorld world(std::move(set));
   testing_data::expect_error(ErrorKind::internal, {"no numbers"},
                              [&] { world.select(SelectOptions(), world.queries(), true); });

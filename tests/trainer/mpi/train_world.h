@@ -18,7 +18,7 @@
 #include "tests/data/temporary_folder.h"
 #include "tests/support/fake_scorer.h"
 #include "tests/support/small_world.h"
-#include "trainer/train_step.h"
+#include "trainer/trainer.h"
 
 namespace saber::test {
 

@@ -27,7 +27,7 @@ class ImitateTest : public testing::Test {
   torch::Tensor loss_sum(const Objective& objective, const std::vector<std::int64_t>& units) {
     return objective.loss_sum(model_, units);
   }
-  std::int64_t id(std::int64_t row) const { return set_.id[index_of(row)]; }
+  std::int64_t id(std::int64_t row) const { return set_.id[to_index(row)]; }
 
   // Every ordered pair of the first four library rows, with the given rewards (in the order 01 02 03 10 12 ...).
   ScoreTree pairs(const std::vector<double>& rewards) const {
@@ -35,7 +35,7 @@ class ImitateTest : public testing::Test {
     nodes.query = id(query_);
     const auto add = [&](std::int64_t parent, std::int64_t icd, double reward) {
       nodes.parent.push_back(parent);
-      nodes.icd.push_back(icd);
+      nodes.demonstration.push_back(icd);
       nodes.reward.push_back(reward);
       nodes.status.push_back(std::isnan(reward) ? NodeStatus::failed : NodeStatus::scored);
       return nodes.size() - 1;
@@ -43,9 +43,9 @@ class ImitateTest : public testing::Test {
     add(-1, -1, -3);
     std::size_t next = 0;
     for (std::int64_t a = 0; a < 4; ++a) {
-      const std::int64_t parent = add(0, id(library_[index_of(a)]), 100);  // incomplete, however good
+      const std::int64_t parent = add(0, id(library_[to_index(a)]), 100);  // incomplete, however good
       for (std::int64_t b = 0; b < 4; ++b) {
-        if (a != b) add(parent, id(library_[index_of(b)]), rewards.at(next++));
+        if (a != b) add(parent, id(library_[to_index(b)]), rewards.at(next++));
       }
     }
     return build_score_tree(test::origin_for(set_, 2), {nodes});
@@ -56,8 +56,8 @@ class ImitateTest : public testing::Test {
     return out;
   }
   std::string name(std::int64_t a, std::int64_t b) const {
-    return std::to_string(id(query_)) + "/" + std::to_string(id(library_[index_of(a)])) + "/" +
-           std::to_string(id(library_[index_of(b)]));
+    return std::to_string(id(query_)) + "/" + std::to_string(id(library_[to_index(a)])) + "/" +
+           std::to_string(id(library_[to_index(b)]));
   }
 
   // Mean over the targets a, b, [EOS] of -log softmax over the library without the prefix, and [EOS].
@@ -65,7 +65,7 @@ class ImitateTest : public testing::Test {
     const torch::NoGradGuard no_grad;
     const torch::Tensor keys = features_.fuse(model_, rows_tensor(library_));
     std::vector<std::int64_t> rows;
-    for (const std::int64_t i : items) rows.push_back(library_[index_of(i)]);
+    for (const std::int64_t i : items) rows.push_back(library_[to_index(i)]);
     const torch::Tensor shots = features_.fuse(model_, rows_tensor(rows)).unsqueeze(0);
     const torch::Tensor z = model_(features_.queries(std::vector{query_}), shots)[0];
     double loss = 0;
@@ -76,7 +76,7 @@ class ImitateTest : public testing::Test {
         const bool used = std::find(items.begin(), items.begin() + i, k) != items.begin() + i;
         if (!used) sum += std::exp(keys[k].dot(z[i]).item<double>());
       }
-      const double target = i == size_of(items) ? end : keys[items[index_of(i)]].dot(z[i]).item<double>();
+      const double target = i == size_of(items) ? end : keys[items[to_index(i)]].dot(z[i]).item<double>();
       loss -= target - std::log(sum);
     }
     return loss / static_cast<double>(items.size() + 1);

@@ -30,22 +30,22 @@ class ListwiseTest : public testing::Test {
   torch::Tensor loss_sum(const Objective& objective, const std::vector<std::int64_t>& units) {
     return objective.loss_sum(model_, units);
   }
-  std::int64_t library_id(std::int64_t i) const { return set_.id[index_of(library_[index_of(i)])]; }
+  std::int64_t library_id(std::int64_t i) const { return set_.id[to_index(library_[to_index(i)])]; }
 
-  // One query with children `icds` (places in the library) under the root, and more under the first child.
+  // One query with children `demonstrations` (places in the library) under the root, and more under the first child.
   QueryNodes nodes(std::int64_t query_number, const std::vector<double>& rewards,
                    const std::vector<double>& deeper) const {
     QueryNodes out;
-    out.query = set_.id[index_of(set_.rows_of(Split::train)[index_of(query_number)])];
+    out.query = set_.id[to_index(set_.rows_of(Split::train)[to_index(query_number)])];
     const auto add = [&](std::int64_t parent, std::int64_t icd, double reward) {
       out.parent.push_back(parent);
-      out.icd.push_back(icd);
+      out.demonstration.push_back(icd);
       out.reward.push_back(reward);
       out.status.push_back(std::isnan(reward) ? NodeStatus::failed : NodeStatus::scored);
     };
     add(-1, -1, -1.0);
-    for (std::int64_t i = 0; i < size_of(rewards); ++i) add(0, library_id(2 * i + 1), rewards[index_of(i)]);
-    for (std::int64_t i = 0; i < size_of(deeper); ++i) add(1, library_id(2 * i + 10), deeper[index_of(i)]);
+    for (std::int64_t i = 0; i < size_of(rewards); ++i) add(0, library_id(2 * i + 1), rewards[to_index(i)]);
+    for (std::int64_t i = 0; i < size_of(deeper); ++i) add(1, library_id(2 * i + 10), deeper[to_index(i)]);
     return out;
   }
   Listwise objective(std::vector<QueryNodes> queries) const {
@@ -63,11 +63,11 @@ class ListwiseTest : public testing::Test {
                  const std::vector<std::int64_t>& children, const std::vector<double>& rewards) {
     const torch::NoGradGuard no_grad;
     const auto fused = [&](std::int64_t i) {
-      return features_.fuse(model_, rows_tensor(std::vector{library_[index_of(i)]}));
+      return features_.fuse(model_, rows_tensor(std::vector{library_[to_index(i)]}));
     };
     torch::Tensor shots = torch::empty({0, 8}, torch::kFloat64);
     for (const std::int64_t i : prefix) shots = torch::cat({shots, fused(i)});
-    const std::vector<std::int64_t> query = {set_.rows_of(Split::train)[index_of(query_number)]};
+    const std::vector<std::int64_t> query = {set_.rows_of(Split::train)[to_index(query_number)]};
     const torch::Tensor z = model_(features_.queries(query), shots.unsqueeze(0))[0][size_of(prefix)];
     std::vector<double> logits;
     double sum_rewards = 0, sum_logits = 0, out = 0;
@@ -149,7 +149,7 @@ TEST_F(ListwiseTest, GroupsByDepth) {
 TEST_F(ListwiseTest, NamesAndFingerprintTellUnitsApart) {
   const Listwise a = objective({nodes(0, {-1, -0.5}, {-0.3, -0.9})}),
                  b = objective({nodes(0, {-1, -0.5}, {-0.3, -0.8})});
-  const std::int64_t query = set_.id[index_of(set_.rows_of(Split::train)[0])];
+  const std::int64_t query = set_.id[to_index(set_.rows_of(Split::train)[0])];
   EXPECT_EQ(a.sample_name(0), std::to_string(query) + "/");
   EXPECT_EQ(a.sample_name(1), std::to_string(query) + "/" + std::to_string(library_id(1)));
   EXPECT_EQ(a.fingerprint(), objective({nodes(0, {-1, -0.5}, {-0.3, -0.9})}).fingerprint());

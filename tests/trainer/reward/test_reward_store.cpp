@@ -20,7 +20,7 @@ class RewardStoreTest : public testing::Test {
   }
   DemonstrationSequence sequence(std::int64_t query, const std::vector<std::int64_t>& items) const {
     DemonstrationSequence out{query, {}};
-    for (const std::int64_t item : items) out.shots.push_back(library_[index_of(item)]);
+    for (const std::int64_t item : items) out.shots.push_back(library_[to_index(item)]);
     return out;
   }
   EmbeddingSet set_;
@@ -59,13 +59,13 @@ TEST_F(RewardStoreTest, BecomesATreeThatCanBeWrittenAndRead) {
   std::map<std::vector<std::int64_t>, double> scored;
   std::int64_t failed = 0;
   for (std::int64_t node = 0; node < tree.size(); ++node) {
-    const NodeStatus status = tree.status[index_of(node)];
+    const NodeStatus status = tree.status[to_index(node)];
     if (status == NodeStatus::failed) ++failed;
     if (status != NodeStatus::scored) continue;
     std::vector<std::int64_t> key = {reader.query_row(node)};
     for (const std::int64_t row : reader.path(node))
       key.push_back(std::find(library_.begin(), library_.end(), row) - library_.begin());
-    scored[key] = tree.reward[index_of(node)];
+    scored[key] = tree.reward[to_index(node)];
   }
   const std::map<std::vector<std::int64_t>, double> wanted = {
       {{other_, 3, 1}, -3}, {{query_, 1, 5, 2}, -1}, {{query_, 1, 4, 3}, -2}, {{query_, 7, 4, 3}, -4}};
@@ -82,10 +82,10 @@ TEST_F(RewardStoreTest, KnownSequencesOfThatLengthAreFoundButNoPartOfTheOwnTree)
   for (std::int64_t node = 0; node < tree.size(); ++node) {
     const std::vector<std::int64_t> path = reader.path(node);
     const auto reward = store_.find({reader.query_row(node), path});
-    const bool wanted = path.size() == 2 && tree.status[index_of(node)] == NodeStatus::scored;
+    const bool wanted = path.size() == 2 && tree.status[to_index(node)] == NodeStatus::scored;
     ASSERT_EQ(reward.has_value(), wanted);
     if (!wanted) continue;
-    EXPECT_EQ(*reward, tree.reward[index_of(node)]);
+    EXPECT_EQ(*reward, tree.reward[to_index(node)]);
     store_.add({reader.query_row(node), path}, *reward);  // as a resumed run does
     ++found;
   }

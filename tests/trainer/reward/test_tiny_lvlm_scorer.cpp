@@ -148,7 +148,7 @@ TEST(TinyLvlmScorer, CorrectMeansTheLvlmsFirstChoice) {
   for (const std::int64_t query : set.rows_of(Split::train)) {
     const DemonstrationSequence zero_shot{query, {}};
     const Score score = *scorer.score(std::span(&zero_shot, 1))[0];
-    EXPECT_EQ(score.correct, set.text_result[index_of(query)] == "w2");
+    EXPECT_EQ(score.correct, set.text_result[to_index(query)] == "w2");
     EXPECT_EQ(score.log_likelihood > -1, score.correct);
   }
 }
@@ -164,10 +164,10 @@ TEST(TinyLvlmScorer, AnswerProbabilitiesAreThoseOfTheScores) {
   const auto all = scorer.answer_log_probabilities(sequences, words),
              some = scorer.answer_log_probabilities(sequences, two);
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const std::string& right = set.text_result[index_of(sequences[i].query)];
-    const auto place = index_of(std::find(words.begin(), words.end(), right) - words.begin());
+    const std::string& right = set.text_result[to_index(sequences[i].query)];
+    const auto place = to_index(std::find(words.begin(), words.end(), right) - words.begin());
     EXPECT_NEAR((*all[i])[place], scores[i]->log_likelihood, 1e-5) << i;
-    const bool first = place == index_of(std::max_element(all[i]->begin(), all[i]->end()) - all[i]->begin());
+    const bool first = place == to_index(std::max_element(all[i]->begin(), all[i]->end()) - all[i]->begin());
     EXPECT_EQ(first, scores[i]->correct) << i;
     EXPECT_NEAR(std::exp((*some[i])[0]) + std::exp((*some[i])[1]), 1, 1e-12);
     EXPECT_NEAR((*some[i])[0] - (*some[i])[1], (*all[i])[3] - (*all[i])[1], 1e-12);
@@ -251,7 +251,7 @@ TEST(TinyLvlmScorer, TheWeightsThatShipCanBeLoadedAndAsked) {
   ASSERT_EQ(lvlm->picture_height(), lvlm->picture_width());
   EmbeddingSet set = test::small_set(sizes);
   for (std::int64_t row = 0; row < set.num_rows; ++row) {
-    set.text_result[index_of(row)] = lvlm->vocabulary()[index_of(row % size_of(lvlm->vocabulary()))];
+    set.text_result[to_index(row)] = lvlm->vocabulary()[to_index(row % size_of(lvlm->vocabulary()))];
   }
   TinyLvlmScorer reusing(lvlm, set), whole(lvlm, set, false);
   for (const std::int64_t shots : {0, 1, 4, 8}) {

@@ -30,10 +30,10 @@ class BeamTest : public testing::Test {
   std::vector<Path> paths(const QueryNodes& nodes) const {
     std::vector<Path> out;
     for (std::int64_t i = 0; i < nodes.size(); ++i) {
-      const std::int64_t parent = nodes.parent[index_of(i)];
+      const std::int64_t parent = nodes.parent[to_index(i)];
       EXPECT_LT(parent, i) << "parents come before their children";
-      out.push_back(parent < 0 ? Path{} : out[index_of(parent)]);
-      if (parent >= 0) out.back().push_back(set_.row_of_id(nodes.icd[index_of(i)]));
+      out.push_back(parent < 0 ? Path{} : out[to_index(parent)]);
+      if (parent >= 0) out.back().push_back(set_.row_of_id(nodes.demonstration[to_index(i)]));
     }
     return out;
   }
@@ -51,7 +51,7 @@ class BeamTest : public testing::Test {
     return out;
   }
   std::size_t place(std::int64_t row) const {
-    return index_of(std::find(pool_.begin(), pool_.end(), row) - pool_.begin());
+    return to_index(std::find(pool_.begin(), pool_.end(), row) - pool_.begin());
   }
 
   EmbeddingSet set_;
@@ -77,12 +77,12 @@ TEST_F(BeamTest, ScoresExactlyTheExtensionsOfTheBest) {
   const std::vector<Path> found = paths(nodes);
   EXPECT_EQ(std::set<Path>(found.begin(), found.end()), wanted);
   EXPECT_EQ(found.size(), wanted.size()) << "no sequence twice";
-  EXPECT_EQ(nodes.query, set_.id[index_of(query_)]);
+  EXPECT_EQ(nodes.query, set_.id[to_index(query_)]);
   for (std::int64_t i = 0; i < nodes.size(); ++i) {
-    double sum = found[index_of(i)].empty() ? 0 : kValues[place(found[index_of(i)].back())];
-    for (const std::int64_t shot : found[index_of(i)]) sum += kValues[place(shot)];
-    EXPECT_EQ(nodes.reward[index_of(i)], sum);
-    EXPECT_EQ(nodes.status[index_of(i)], NodeStatus::scored);
+    double sum = found[to_index(i)].empty() ? 0 : kValues[place(found[to_index(i)].back())];
+    for (const std::int64_t shot : found[to_index(i)]) sum += kValues[place(shot)];
+    EXPECT_EQ(nodes.reward[to_index(i)], sum);
+    EXPECT_EQ(nodes.status[to_index(i)], NodeStatus::scored);
   }
 }
 
@@ -122,10 +122,10 @@ TEST_F(BeamTest, FailedSequencesAreRecordedAndDoNotGoOn) {
   const std::vector<Path> found = paths(nodes);
   std::int64_t failed = 0;
   for (std::int64_t i = 0; i < nodes.size(); ++i) {
-    const Path& path = found[index_of(i)];
+    const Path& path = found[to_index(i)];
     const bool is_failed = path == Path{bad} || path == Path{pool_[0], pool_[2]};
-    EXPECT_EQ(nodes.status[index_of(i)], is_failed ? NodeStatus::failed : NodeStatus::scored);
-    EXPECT_EQ(std::isnan(nodes.reward[index_of(i)]), is_failed);
+    EXPECT_EQ(nodes.status[to_index(i)], is_failed ? NodeStatus::failed : NodeStatus::scored);
+    EXPECT_EQ(std::isnan(nodes.reward[to_index(i)]), is_failed);
     EXPECT_FALSE(path.size() > 1 && path[0] == bad);
     EXPECT_FALSE(path.size() > 2 && path[0] == pool_[0] && path[1] == pool_[2]);
     failed += is_failed;
@@ -173,11 +173,11 @@ TEST_F(BeamTest, AListIsAPathOfItsBeginnings) {
       if (s.shots.size() == fails) return std::nullopt;
       return -static_cast<double>(s.shots.size());
     });
-    const QueryNodes nodes = score_list(scorer, set_, {query_, list});
+    const QueryNodes nodes = score_sequence(scorer, set_, {query_, list});
     std::vector<Path> wanted = {{}, {list[0]}, {list[0], list[1]}, list};
     if (fails == 2) wanted.pop_back();  // nothing comes after what could not be scored
     EXPECT_EQ(paths(nodes), wanted);
-    EXPECT_EQ(nodes.query, set_.id[index_of(query_)]);
+    EXPECT_EQ(nodes.query, set_.id[to_index(query_)]);
     EXPECT_EQ(size_of(scorer.calls), 1);
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       EXPECT_EQ(nodes.status[i], i == fails ? NodeStatus::failed : NodeStatus::scored);

@@ -33,15 +33,15 @@ class PoolTest : public testing::Test {
   double score(std::int64_t a, std::int64_t b) const {
     double sum = 0;
     for (std::int64_t i = 0; i < 8; ++i) {
-      sum += double{set_.image[index_of(8 * a + i)]} * double{set_.image[index_of(8 * b + i)]};
-      sum += double{set_.query[index_of(8 * a + i)]} * double{set_.query[index_of(8 * b + i)]};
+      sum += double{set_.image[to_index(8 * a + i)]} * double{set_.image[to_index(8 * b + i)]};
+      sum += double{set_.query[to_index(8 * a + i)]} * double{set_.query[to_index(8 * b + i)]};
     }
     return sum / 2;
   }
   Rows nearest(std::int64_t query, std::int64_t count) const {
     Rows out = allowed(query);
     std::sort(out.begin(), out.end(), [&](auto a, auto b) { return score(query, a) > score(query, b); });
-    out.resize(index_of(count));
+    out.resize(to_index(count));
     return out;
   }
 
@@ -86,9 +86,9 @@ TEST_F(PoolTest, IsKeyedByTheQuerysIdAndTheSeedAlone) {
     EXPECT_NE(forward[0], forward[1]);
     EXPECT_NE(pool(kind, queries[0], 8, 10, 2), forward[0]) << "another seed";
     const Rows before = pool(kind, queries[0]);
-    std::swap(set_.id[index_of(queries[0])], set_.id[index_of(queries[1])]);
+    std::swap(set_.id[to_index(queries[0])], set_.id[to_index(queries[1])]);
     EXPECT_NE(pool(kind, queries[0]), before) << "another id";
-    std::swap(set_.id[index_of(queries[0])], set_.id[index_of(queries[1])]);
+    std::swap(set_.id[to_index(queries[0])], set_.id[to_index(queries[1])]);
   }
 }
 
@@ -120,7 +120,7 @@ TEST_F(PoolTest, MixedTakesHalfFromTheNearest) {
 
 TEST_F(PoolTest, ASmallLibraryIsRefused) {
   const std::int64_t query = set_.rows_of(Split::train)[0];
-  const std::string id = std::to_string(set_.id[index_of(query)]);
+  const std::string id = std::to_string(set_.id[to_index(query)]);
   testing_data::expect_bad_input({"score.pool_size is 41", id}, [&] { pool("random", query, 41); });
 }
 

@@ -66,13 +66,13 @@ TEST_F(SampleTest, TheNoiseIsKeyedAsDocumented) {
     std::set<std::int64_t> used;
     for (std::int64_t position = 0; position < 2; ++position) {
       const torch::Tensor logits = torch::matmul(keys_, model_(features_.queries(query), prefix)[0][position]);
-      const RandomStream stream(7, "sample", {3, set_.id[index_of(query[0])], all[i].number, position});
+      const RandomStream stream(7, "sample", {3, set_.id[to_index(query[0])], all[i].number, position});
       double best = -1e30;
       std::int64_t chosen = -1;
       for (std::int64_t item = 0; item < library_.size(); ++item) {
-        const std::int64_t row = library_.rows()[index_of(item)];
+        const std::int64_t row = library_.rows()[to_index(item)];
         if (used.contains(item) || set_.same_picture(row, query[0])) continue;
-        const double u = stream.uniform_at(static_cast<std::uint64_t>(set_.id[index_of(row)]));
+        const double u = stream.uniform_at(static_cast<std::uint64_t>(set_.id[to_index(row)]));
         const double value = logits[item].item<double>() - std::log(-std::log(u));
         if (value > best) {
           best = value;
@@ -109,7 +109,7 @@ TEST_F(SampleTest, NeverRepeatsAnItemOrShowsTheQuerysOwnPicture) {
     for (std::int64_t p = 0; p < shots; ++p) {
       const auto item = items[static_cast<std::int64_t>(i)][p].item<std::int64_t>();
       EXPECT_TRUE(seen.insert(item).second);
-      EXPECT_FALSE(set_.same_picture(library_.rows()[index_of(item)], all[i].query_row));
+      EXPECT_FALSE(set_.same_picture(library_.rows()[to_index(item)], all[i].query_row));
     }
   }
 }

@@ -117,7 +117,7 @@ TEST_F(SelectorTest, NeverRepeatsAndNeverShowsTheQuerysPicture) {
     EXPECT_EQ(std::set<std::int64_t>(rows.begin(), rows.end()).size(), 38U);
     for (const std::int64_t row : rows) {
       EXPECT_FALSE(set_.same_picture(row, queries_[q]));
-      EXPECT_EQ(set_.split[index_of(row)], Split::library);
+      EXPECT_EQ(set_.split[to_index(row)], Split::library);
     }
   }
 }
@@ -165,7 +165,7 @@ TEST_F(SelectorTest, QueriesMayComeFromAnotherFile) {
   };
   for (const Selection& selection : select_foreign(3)) {
     EXPECT_EQ(selection.rows.size(), 3U);
-    for (const std::int64_t row : selection.rows) EXPECT_EQ(set_.split[index_of(row)], Split::library);
+    for (const std::int64_t row : selection.rows) EXPECT_EQ(set_.split[to_index(row)], Split::library);
   }
   // Row 1 of the other file shows "picture-0", as do rows 0 and 1 of the library's file.
   const std::vector<Selection> nearly_all = select_foreign(38);
@@ -234,16 +234,16 @@ TEST_F(SelectorTest, ConstraintsAreKept) {
     SelectOptions options;
     options.beam = beam;
     options.same_task = options.distinct_pictures = options.distinct_answers = true;
-    options.excluded = {set_.id[index_of(set_.rows_of(Split::library)[5])],
-                        set_.id[index_of(set_.rows_of(Split::library)[8])]};
+    options.excluded = {set_.id[to_index(set_.rows_of(Split::library)[5])],
+                        set_.id[to_index(set_.rows_of(Split::library)[8])]};
     const std::vector<Selection> found = select_with(random_model(features_), queries_, options);
     for (std::size_t q = 0; q < queries_.size(); ++q) {
       std::set<std::string> answers, pictures;
       for (const std::int64_t row : found[q].rows) {
-        EXPECT_EQ(set_.task[index_of(row)], set_.task[index_of(queries_[q])]);
-        EXPECT_TRUE(answers.insert(set_.text_result[index_of(row)]).second);
-        EXPECT_TRUE(pictures.insert(set_.image_uri[index_of(row)]).second);
-        EXPECT_EQ(std::count(options.excluded.begin(), options.excluded.end(), set_.id[index_of(row)]), 0);
+        EXPECT_EQ(set_.task[to_index(row)], set_.task[to_index(queries_[q])]);
+        EXPECT_TRUE(answers.insert(set_.text_result[to_index(row)]).second);
+        EXPECT_TRUE(pictures.insert(set_.image_uri[to_index(row)]).second);
+        EXPECT_EQ(std::count(options.excluded.begin(), options.excluded.end(), set_.id[to_index(row)]), 0);
       }
     }
   }
@@ -269,11 +269,11 @@ TEST_F(SelectorTest, EachConstraintMatters) {
     return count;
   };
   const auto other_task = [&](auto query, auto a, auto) {
-    return set_.task[index_of(a)] != set_.task[index_of(query)];
+    return set_.task[to_index(a)] != set_.task[to_index(query)];
   };
   const auto same_picture = [&](auto, auto a, auto b) { return set_.same_picture(a, b); };
   const auto same_answer = [&](auto, auto a, auto b) {
-    return set_.text_result[index_of(a)] == set_.text_result[index_of(b)];
+    return set_.text_result[to_index(a)] == set_.text_result[to_index(b)];
   };
   SelectOptions free, task, picture, answer;
   task.same_task = picture.distinct_pictures = answer.distinct_answers = true;
@@ -297,7 +297,7 @@ TEST_F(SelectorTest, ConstraintsThatCannotBeMetAreRefused) {
   SelectOptions few;
   const Rows library = set_.rows_of(Split::library);
   for (std::size_t i = 0; i < library.size(); ++i) {
-    if (i < 10 || i > 13) few.excluded.push_back(set_.id[index_of(library[i])]);
+    if (i < 10 || i > 13) few.excluded.push_back(set_.id[to_index(library[i])]);
   }
   few.beam = 8;
   few.shots = 3;
@@ -314,8 +314,8 @@ TEST_F(SelectorTest, ConstraintsThatCannotBeMetAreRefused) {
   alike.beam = 16;
   std::int64_t kept = 0;
   for (const std::int64_t row : library) {
-    const bool keep = set_.text_result[index_of(row)] == "w0" && !set_.same_picture(row, queries_[0]) && kept < 3;
-    if (!keep) alike.excluded.push_back(set_.id[index_of(row)]);
+    const bool keep = set_.text_result[to_index(row)] == "w0" && !set_.same_picture(row, queries_[0]) && kept < 3;
+    if (!keep) alike.excluded.push_back(set_.id[to_index(row)]);
     kept += keep ? 1 : 0;
   }
   ASSERT_EQ(kept, 3);
