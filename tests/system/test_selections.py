@@ -11,7 +11,7 @@ from saber_test import json_lines, run_well
 from test_select_eval import NUM_VALIDATION, ROW_NAMES, SHOTS, Evaluated
 
 
-class RowsByQuery(Evaluated):
+class Selections(Evaluated):
     def test_selections_come_back_as_rows(self):
         """What every row showed is saved, and as selections of another evaluation gives the same outcomes, on any ranks."""
         folder = saber_test.work / "selections"
@@ -50,7 +50,7 @@ class RowsByQuery(Evaluated):
         chosen, output = saber_test.work / "bad.jsonl", saber_test.work / "none.json"
         self.select(chosen, select__split="validation")
         lines = chosen.read_text().splitlines(keepends=True)
-        ids = [icd["id"] for line in map(json.loads, lines) for icd in line["demonstrations"]]
+        ids = [shot["id"] for line in map(json.loads, lines) for shot in line["demonstrations"]]
         long = json.dumps({"id": json.loads(lines[0])["id"], "demonstrations": [{"id": id} for id in ids[:9]]}) + "\n"
         saber = saber_test.work / "saber.jsonl"
         for path, text, words in ((chosen, lines[1:], "bad.jsonl: has no line for query"),

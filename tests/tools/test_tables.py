@@ -260,7 +260,7 @@ class Analysis(InAFolder):
             return tables(name)
 
         evaluate.folder = self.folder
-        evaluate.lists = lambda: {name: lists for name in analysis.SELECTIONS}
+        evaluate.selections = lambda: {name: lists for name in analysis.SELECTIONS}
         evaluate.as_chosen = lambda: {name: self.row(chosen) for name in analysis.SELECTIONS}
         return evaluate, asked
 
