@@ -9,7 +9,7 @@
 #include "core/narrow.h"
 #include "launch/load_inputs.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
-#include "trainer/search/beam.h"
+#include "trainer/search/advance.h"
 
 namespace saber {
 namespace {
@@ -26,7 +26,7 @@ double flops_per_evaluation() {
 
 void run(const MpiSession& session, const Settings& settings) {
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
-  TinyLvlm lvlm = load_tiny_lvlm(settings.lvlm_weights);
+  TinyLvlm lvlm = load_tiny_lvlm(settings.scorer.weights);
   TinyLvlmScorer reusing(lvlm, set, true), plain(lvlm, set, false);
   const Similarity similarity(set);
   const std::vector<std::int64_t> rows = set.rows_of(Split::train);
@@ -37,7 +37,7 @@ void run(const MpiSession& session, const Settings& settings) {
       for (std::int64_t i = 0; i < kQueries; ++i) {
         const std::int64_t row = rows[to_index((session.rank() * kQueries + i) % size_of(rows))];
         const auto pool = candidate_pool(settings.score.pool, set, similarity, row);
-        evaluations += beam_search(scorer, set, row, pool, settings.score.beam, settings.score.shots).size();
+        evaluations += run_search(scorer, BeamSearch(set, row, pool, settings.score.beam, settings.score.shots)).size();
       }
       session.barrier();
     });

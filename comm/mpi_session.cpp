@@ -197,4 +197,12 @@ int MpiSession::num_threads() const {
   return num_threads_;
 }
 
+std::string mpi_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  SABER_MPI(MPI_Get_library_version(text.data(), &length));
+  const std::string all(text.data(), static_cast<std::size_t>(length));
+  return all.substr(0, all.find_first_of(",\n"));
+}
+
 }  // namespace saber

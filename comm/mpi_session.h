@@ -58,4 +58,7 @@ class MpiSession {
   mutable Operations operations_;
 };
 
+// Name and version of the MPI library, "Open MPI v4.1.4". Works without a session.
+std::string mpi_version();
+
 }  // namespace saber

@@ -184,9 +184,19 @@ void Schema::assign(const std::string& key_equals_value) {
   set_list(key, std::move(parts), place);
 }
 
-std::string Schema::help() const {
+std::vector<std::string> Schema::keys() const {
+  std::vector<std::string> out;
+  for (const Field& field : fields_) out.push_back(field.key);
+  return out;
+}
+
+std::string Schema::help(const std::vector<std::string>& reads) const {
   std::string out;
   for (const Field& field : fields_) {
+    const bool is_read = std::any_of(reads.begin(), reads.end(), [&](const std::string& name) {
+      return name.ends_with('.') ? field.key.starts_with(name) : field.key == name;
+    });
+    if (!reads.empty() && !is_read) continue;
     out += fmt::format("  {}: {}", field.key, field.initial.empty() ? "\"\"" : field.initial);
     if (!field.unit.empty()) out += " " + field.unit;
     out += fmt::format("  [{}{}{}]{}\n      {}\n", field.type, field.rule.empty() ? "" : ", ", field.rule,

@@ -43,8 +43,10 @@ class Schema {
   // One "key=value" of the command line.
   void assign(const std::string& key_equals_value);
 
-  // All settings with default, unit and rule, one per paragraph.
-  std::string help() const;
+  // Settings with default, unit and rule, one per paragraph: those that `reads` names, by key, or by a beginning that
+  // ends in a dot ("train."); all of them when it is empty.
+  std::string help(const std::vector<std::string>& reads = {}) const;
+  std::vector<std::string> keys() const;
   // Current values as nested JSON.
   nlohmann::json values() const;
   // Restores what values() gave, for ranks that receive the settings of rank 0 and for stored settings; a key that is

@@ -69,4 +69,10 @@ std::optional<std::size_t> first_bad_utf8(const std::string& text) {
   return std::nullopt;
 }
 
+std::string hdf5_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  if (H5get_libversion(&major, &minor, &release) < 0) return "unknown";
+  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(release);
+}
+
 }  // namespace saber

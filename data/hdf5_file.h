@@ -127,4 +127,7 @@ class Hdf5Writer {
 // Offset of the first byte that is no part of valid UTF-8, or is zero; nothing when the text is fine.
 std::optional<std::size_t> first_bad_utf8(const std::string& text);
 
+// Of the library that this process runs with, "1.10.8".
+std::string hdf5_version();
+
 }  // namespace saber

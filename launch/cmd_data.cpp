@@ -19,11 +19,11 @@ void build_demo(const Settings& settings) {
   const std::filesystem::path folder = settings.demo.folder;
   TinyLvlm lvlm{nullptr};  // first of all: nothing is written when it cannot be read
   if (!settings.demo.scenes_only) {
-    lvlm = load_tiny_lvlm(settings.lvlm_weights);
+    lvlm = load_tiny_lvlm(settings.scorer.weights);
     if (lvlm->picture_height() != demo::kSceneSize || lvlm->picture_width() != demo::kSceneSize) {
       throw_bad_input(fmt::format("wants pictures of {}x{} pixels, the demo has {}x{}", lvlm->picture_height(),
                                   lvlm->picture_width(), demo::kSceneSize, demo::kSceneSize),
-                      settings.lvlm_weights);
+                      settings.scorer.weights);
     }
   }
   demo::EmojiVqa built = demo::build_emoji_vqa(settings.demo);
@@ -53,7 +53,10 @@ std::string describe(const EmbeddingSet& set) {
 
 }  // namespace
 
-int run_data(const MpiSession& session, const Settings& settings, const std::string& action) {
+int run_data(const CommandContext& context) {
+  const MpiSession& session = context.session;
+  const Settings& settings = context.settings;
+  const std::string& action = context.action;
   session.on_root([&]() -> std::string {
     if (action == "demo") {
       build_demo(settings);

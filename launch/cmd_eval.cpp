@@ -9,19 +9,28 @@
 #include "launch/commands.h"
 #include "launch/eval_table.h"
 #include "launch/load_inputs.h"
-#include "trainer/reward/tiny_lvlm_scorer.h"
+#include "trainer/reward/request_window.h"
 
 namespace saber {
 namespace {
 
-// Rank 0 shows how far its own share is.
+// Everything that is shown for one query is one request. Rank 0 shows how far its own share is.
 std::vector<Outcome> evaluate_share(const MpiSession& session, const EmbeddingSet& set,
                                     const std::vector<std::int64_t>& positions, const std::vector<Shown>& shown,
                                     Scorer& scorer) {
   std::vector<Outcome> outcomes;
   Progress progress("eval (rank 0's share)", "queries", size_of(positions), !session.is_root());
-  for (std::size_t i = 0; i < positions.size(); ++i) {
-    evaluate_query(set, positions[i], shown[i], scorer, outcomes);
+  RequestWindow window(scorer);
+  for (std::size_t next = 0; next < positions.size() || !window.idle();) {
+    if (next < positions.size() && window.has_room()) {
+      window.submit({static_cast<std::int64_t>(next), shown_sequences(shown[next]), /*judge=*/true});
+      ++next;
+      continue;
+    }
+    const ScoreReply reply = window.wait();
+    if (reply.unreachable) throw Error(*reply.unreachable);
+    const std::size_t query = to_index(reply.tag);
+    add_outcomes(set, positions[query], shown[query], reply.scores, outcomes);
     progress.add(1);
   }
   return outcomes;
@@ -72,14 +81,17 @@ void EvalSettings::declare(Schema& schema) {
               "folder for the demonstrations of every other row, as such files");
 }
 
-int run_eval(const MpiSession& session, const Settings& settings, const torch::Device& device,
-             c10d::ProcessGroup& group) {
+int run_eval(const CommandContext& context) {
+  const MpiSession& session = context.session;
+  const Settings& settings = context.settings;
+  const torch::Device& device = context.device;
+  c10d::ProcessGroup& group = *context.group;
   const EvalSettings& eval = settings.eval;
   const HeadOptions head = head_options(settings, group);
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings, head.group != nullptr);
   std::vector<std::int64_t> rows = set.rows_of(split_of_name(eval.split));
   if (eval.max_queries > 0 && eval.max_queries < size_of(rows)) rows.resize(to_index(eval.max_queries));
-  std::unique_ptr<TinyLvlmScorer> scorer;
+  std::unique_ptr<Scorer> scorer;
   std::unique_ptr<RunSelector> selector;
   std::map<std::string, RowsByQuery> brought;
   const Features features(set, torch::kFloat32, device);
@@ -87,7 +99,7 @@ int run_eval(const MpiSession& session, const Settings& settings, const torch::D
   session.on_all([&] {
     if (rows.empty()) throw_bad_input("has no rows of split " + eval.split, settings.embeddings + " /split");
     require_possible_rows(eval, head.group != nullptr);
-    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
+    scorer = settings.make_scorer(set, device);
     brought = read_all_selections(eval, set, rows, scorer->max_shots());
     SelectOptions options;
     options.shots = eval.shots;

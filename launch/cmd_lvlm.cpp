@@ -8,7 +8,10 @@
 
 namespace saber {
 
-int run_lvlm(const MpiSession& session, const Settings& settings, const torch::Device& device) {
+int run_lvlm(const CommandContext& context) {
+  const MpiSession& session = context.session;
+  const Settings& settings = context.settings;
+  const torch::Device& device = context.device;
   session.on_root([&]() -> std::string {
     if (session.world_size() > 1)
       throw_bad_input("runs on one rank, started with " + std::to_string(session.world_size()), "saber lvlm train");

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <set>
 
@@ -15,8 +16,7 @@
 #include "launch/load_inputs.h"
 #include "trainer/baselines/baselines.h"
 #include "trainer/library/library.h"
-#include "trainer/reward/tiny_lvlm_scorer.h"
-#include "trainer/search/beam.h"
+#include "trainer/search/advance.h"
 #include "trainer/search/pool.h"
 
 namespace saber {
@@ -123,20 +123,27 @@ void score_share(const MpiSession& session, const ScoreSettings& score, const Em
   const Similarity similarity(set);
   std::optional<Baselines> baselines;
   if (score.sequences != "beam") baselines.emplace(set, score.shots, score.pool.seed);
-  const auto nodes_of = [&](std::int64_t row) {
-    if (baselines) return score_sequence(scorer, set, {row, baselines->select(score.sequences, std::vector{row})[0]});
-    return beam_search(scorer, set, row, candidate_pool(score.pool, set, similarity, row), score.beam, score.shots);
+  std::int64_t next = session.rank();
+  const auto open = [&]() -> std::unique_ptr<SequenceSearch> {
+    if (next >= size_of(plan.rows)) return nullptr;
+    const std::int64_t row = plan.rows[to_index(next)];
+    next += session.world_size();
+    if (baselines) {
+      const DemonstrationSequence sequence{row, baselines->select(score.sequences, std::vector{row})[0]};
+      return std::make_unique<PathSearch>(set, sequence);
+    }
+    return std::make_unique<BeamSearch>(set, row, candidate_pool(score.pool, set, similarity, row), score.beam,
+                                        score.shots);
   };
   const std::int64_t mine = (size_of(plan.rows) - session.rank() + session.world_size() - 1) / session.world_size();
   Progress progress("score (rank 0's share)", "queries", mine, !session.is_root());
   std::int64_t evaluations = 0;
-  for (std::int64_t i = session.rank(); i < size_of(plan.rows); i += session.world_size()) {
-    const QueryNodes nodes = nodes_of(plan.rows[to_index(i)]);
+  advance_together(scorer, open, [&](const QueryNodes& nodes) {
     journal.append(nodes);
     evaluations += nodes.size();
     progress.add(1, fmt::format("{:.0f} evaluations/s",
                                 static_cast<double>(evaluations * session.world_size()) / progress.seconds()));
-  }
+  });
   journal.sync();
 }
 
@@ -173,17 +180,20 @@ void ScoreSettings::declare(Schema& schema) {
                  "seed of the candidate pools, and of random selections");
 }
 
-int run_score(const MpiSession& session, const Settings& settings, const torch::Device& device) {
+int run_score(const CommandContext& context) {
+  const MpiSession& session = context.session;
+  const Settings& settings = context.settings;
+  const torch::Device& device = context.device;
   const ScoreSettings& score = settings.score;
   if (session.is_root() && settings.model.head == "sharded")
     spdlog::info("model.head: sharded is not for score, every rank holds the whole library");
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings);
   std::vector<std::int64_t> rows;
-  std::unique_ptr<TinyLvlmScorer> scorer;
+  std::unique_ptr<Scorer> scorer;
   session.on_all([&] {
     rows = rows_to_score(score, set);
     require_pools(score, set, rows);
-    scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
+    scorer = settings.make_scorer(set, device);
     if (score.shots > scorer->max_shots()) {
       throw_bad_input(
           fmt::format("score.shots is {}, the LVLM reads at most {} demonstrations", score.shots, scorer->max_shots()));

@@ -97,8 +97,11 @@ SelectOptions SelectSettings::all_options() const {
   return out;
 }
 
-int run_select(const MpiSession& session, const Settings& settings, const torch::Device& device,
-               c10d::ProcessGroup& group) {
+int run_select(const CommandContext& context) {
+  const MpiSession& session = context.session;
+  const Settings& settings = context.settings;
+  const torch::Device& device = context.device;
+  c10d::ProcessGroup& group = *context.group;
   const SelectSettings& select = settings.select;
   const EmbeddingSet library = load_embedding_set(session, settings.embeddings, settings.model.head == "sharded");
   std::optional<EmbeddingSet> foreign;

@@ -9,10 +9,10 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/narrow.h"
+#include "launch/checkpoint_saver.h"
 #include "launch/commands.h"
 #include "launch/load_inputs.h"
 #include "launch/run_recorder.h"
-#include "trainer/reward/tiny_lvlm_scorer.h"
 
 namespace saber {
 namespace {
@@ -91,8 +91,11 @@ void report_memory(const MpiSession& session, c10d::ProcessGroup& group) {
 
 }  // namespace
 
-int run_train(const MpiSession& session, const Settings& settings, const torch::Device& device,
-              c10d::ProcessGroup& group) {
+int run_train(const CommandContext& context) {
+  const MpiSession& session = context.session;
+  const Settings& settings = context.settings;
+  const torch::Device& device = context.device;
+  c10d::ProcessGroup& group = *context.group;
   session.on_root([&]() -> std::string {
     if (settings.train.has_stage("reinforce")) require_other_trees(settings);
     return {};
@@ -107,8 +110,7 @@ int run_train(const MpiSession& session, const Settings& settings, const torch::
   std::vector<Stage> stages;
   SaberModel model{nullptr};
   session.on_all([&] {
-    if (settings.train.has_stage("reinforce"))
-      scorer = std::make_unique<TinyLvlmScorer>(load_tiny_lvlm(settings.lvlm_weights, device), set);
+    if (settings.train.has_stage("reinforce")) scorer = settings.make_scorer(set, device);
     const HeadOptions head = head_options(settings, group);
     stages = make_stages(
         settings.train, seed,
@@ -127,12 +129,13 @@ int run_train(const MpiSession& session, const Settings& settings, const torch::
     spdlog::info("train: {}, {} parameters, {} ranks, steps {} to {}", fmt::join(settings.train.stages, ", then "),
                  trainer.parameters().num_parameters(), session.world_size(), trainer.steps_done(), last_step);
   }
-  RunRecorder recorder(session, settings, trainer, set, last_step);
+  RunRecorder recorder(session, settings, trainer, last_step);
+  CheckpointSaver saver(session, settings, trainer, set);
   while (trainer.steps_done() < last_step) {
     recorder.record(trainer.step());
     session.operations().settle();
     if (trainer.steps_done() % settings.train.checkpoint_every == 0 || trainer.steps_done() == last_step)
-      recorder.save();
+      saver.save(recorder);
   }
   write_own_tree(session, settings, trainer);
   report_memory(session, group);

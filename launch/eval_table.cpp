@@ -11,6 +11,8 @@
 namespace saber {
 namespace {
 
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
 struct Mean {
   double value = 0;
   double standard_error = 0;
@@ -32,44 +34,51 @@ nlohmann::ordered_json summary_row(const std::string& name, std::vector<Outcome>
   for (const Outcome& outcome : outcomes) {
     holds.push_back(outcome.holds_answer);
     const bool failed = outcome.failed != 0;
-    each_correct.push_back(failed ? nlohmann::ordered_json() : nlohmann::ordered_json(outcome.correct));
+    const bool judged = outcome.judged != 0;
+    each_correct.push_back(judged ? nlohmann::ordered_json(outcome.correct) : nlohmann::ordered_json());
     each_log_likelihood.push_back(failed ? nlohmann::ordered_json() : nlohmann::ordered_json(outcome.log_likelihood));
     if (failed) continue;
-    correct.push_back(outcome.correct);
+    if (judged) correct.push_back(outcome.correct);
     log_likelihood.push_back(outcome.log_likelihood);
   }
-  if (correct.empty()) throw Error(ErrorKind::internal, "the LVLM could not score a single query", name);
-  const Mean accuracy = mean_of(correct), likelihood = mean_of(log_likelihood);
+  if (log_likelihood.empty()) throw Error(ErrorKind::internal, "the LVLM could not score a single query", name);
+  // An LVLM that cannot tell whether it answers right has no accuracy: null.
+  const Mean accuracy = correct.empty() ? Mean{kUnknown, kUnknown} : mean_of(correct),
+             likelihood = mean_of(log_likelihood);
   return {{"name", name},
           {"accuracy", accuracy.value},
           {"accuracy_se", accuracy.standard_error},
           {"log_likelihood", likelihood.value},
           {"log_likelihood_se", likelihood.standard_error},
           {"holds_answer", mean_of(holds).value},
-          {"failed", outcomes.size() - correct.size()},
+          {"failed", outcomes.size() - log_likelihood.size()},
           {"correct", std::move(each_correct)},
           {"log_likelihoods", std::move(each_log_likelihood)}};
 }
 
 }  // namespace
 
-void evaluate_query(const EmbeddingSet& set, std::int64_t query_index, const Shown& shown, Scorer& scorer,
-                    std::vector<Outcome>& outcomes) {
+std::vector<DemonstrationSequence> shown_sequences(const Shown& shown) {
   std::vector<DemonstrationSequence> sequences;
   for (const auto& sequence : shown) {
     if (sequence) sequences.push_back(*sequence);
   }
-  const std::vector<std::optional<Score>> scores = scorer.score(sequences);
+  return sequences;
+}
+
+void add_outcomes(const EmbeddingSet& set, std::int64_t query_index, const Shown& shown,
+                  std::span<const std::optional<Score>> scores, std::vector<Outcome>& outcomes) {
   std::size_t next = 0;
   for (std::size_t i = 0; i < shown.size(); ++i) {
     Outcome outcome;
     outcome.query_index = query_index;
     outcome.name = static_cast<std::int32_t>(i);
-    const std::optional<Score> score = shown[i] ? scores.at(next++) : std::nullopt;
+    const std::optional<Score> score = shown[i] ? scores[next++] : std::nullopt;
     outcome.failed = score ? 0 : 1;
     if (score) {
       outcome.log_likelihood = score->log_likelihood;
-      outcome.correct = score->correct ? 1 : 0;
+      outcome.judged = score->correct ? 1 : 0;
+      outcome.correct = score->correct.value_or(false) ? 1 : 0;
     }
     outcome.holds_answer = shown[i] && std::any_of(shown[i]->shots.begin(), shown[i]->shots.end(), [&](auto shot) {
                              return set.text_result[to_index(shot)] == set.text_result[to_index(shown[i]->query)];
@@ -90,11 +99,15 @@ nlohmann::ordered_json summary(const std::vector<std::string>& names,
 }
 
 void print_table(const nlohmann::ordered_json& rows) {
+  const auto with_error = [](const nlohmann::ordered_json& row, const std::string& name) {
+    const double value = row[name].get<double>();
+    return std::isnan(value) ? std::string("unknown")
+                             : fmt::format("{:.3f} ± {:.3f}", value, row[name + "_se"].get<double>());
+  };
   fmt::print("{:<22}{:>16}{:>20}{:>16}\n", "selection", "accuracy", "log-likelihood", "holds answer");
   for (const auto& row : rows) {
-    fmt::print("{:<22}{:>8.3f} ± {:.3f}{:>11.3f} ± {:.3f}{:>16.3f}{}\n", row["name"].get<std::string>(),
-               row["accuracy"].get<double>(), row["accuracy_se"].get<double>(), row["log_likelihood"].get<double>(),
-               row["log_likelihood_se"].get<double>(), row["holds_answer"].get<double>(),
+    fmt::print("{:<22}{:>16}{:>19}{:>16.3f}{}\n", row["name"].get<std::string>(), with_error(row, "accuracy"),
+               with_error(row, "log_likelihood"), row["holds_answer"].get<double>(),
                row["failed"] == 0 ? "" : fmt::format("  {} failed", row["failed"].get<std::int64_t>()));
   }
 }

@@ -67,10 +67,6 @@ HeadOptions head_options(const Settings& settings, c10d::ProcessGroup& group) {
   return {settings.model.head == "sharded" ? &group : nullptr, settings.model.max_logit_mib << 20};
 }
 
-std::string build_description() {
-  return fmt::format("saber {}, LibTorch {}, g++ {}", SABER_VERSION, TORCH_VERSION, __VERSION__);
-}
-
 std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::filesystem::path& folder) {
   return session.on_root([&] { return read_checkpoint(folder).folder.string(); });
 }

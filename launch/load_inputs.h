@@ -23,9 +23,6 @@ std::vector<ScoreTree> load_score_trees(const MpiSession& session, const std::ve
 // How the ranks hold the library: settings.model.head.
 HeadOptions head_options(const Settings& settings, c10d::ProcessGroup& group);
 
-// Compiler, LibTorch and SabER versions, stored in checkpoints.
-std::string build_description();
-
 struct TrainedModel {
   SaberModel model{nullptr};
   std::int64_t step = 0;

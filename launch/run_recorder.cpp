@@ -8,7 +8,7 @@
 #include "core/atomic_file.h"
 #include "core/log.h"
 #include "core/narrow.h"
-#include "launch/load_inputs.h"
+#include "trainer/checkpoint/checkpoint.h"
 
 namespace saber {
 
@@ -21,13 +21,9 @@ void StepSums::add(const nlohmann::ordered_json& metrics) {
   flat_groups += metrics.value("flat_groups", std::int64_t{0});
 }
 
-RunRecorder::RunRecorder(const MpiSession& session, const Settings& settings, Trainer& trainer, const EmbeddingSet& set,
+RunRecorder::RunRecorder(const MpiSession& session, const Settings& settings, const Trainer& trainer,
                          std::int64_t last_step)
     : session_(session), settings_(settings), trainer_(trainer), last_step_(last_step) {
-  state_.data_fingerprint = set.fingerprint;
-  state_.units_fingerprint = fingerprint_of(trainer.stages());
-  state_.world_size = session.world_size();
-  state_.build = build_description();
   session.on_root([&]() -> std::string {
     const std::filesystem::path folder = settings.run_folder;
     create_folders(folder);
@@ -89,22 +85,9 @@ void RunRecorder::print_line(const StepReport& report) {
   since_line_ = {};
 }
 
-void RunRecorder::save() {
-  session_.on_root(
-      [&]() -> std::string {
-        metrics_->sync();
-        samples_->sync();
-        state_.step = trainer_.steps_done();
-        Checkpoint checkpoint;
-        checkpoint.state = state_;
-        checkpoint.config = settings_.schema.values();
-        checkpoint.model = trainer_.model_tensors();
-        checkpoint.model_metadata = {{"format", "saber-model"}, {"version", "1"}};
-        checkpoint.optimizer = trainer_.optimiser_tensors();
-        save_checkpoint(settings_.run_folder, checkpoint, settings_.train.keep);
-        return {};
-      },
-      "checkpoint save");
+void RunRecorder::sync() {
+  metrics_->sync();
+  samples_->sync();
 }
 
 }  // namespace saber

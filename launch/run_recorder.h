@@ -1,4 +1,4 @@
-// What rank 0 keeps of a training run while it goes on: metrics.jsonl, samples.jsonl, console lines, checkpoints.
+// What rank 0 writes of a training run while it goes on: metrics.jsonl, samples.jsonl, console lines.
 #pragma once
 
 #include <chrono>
@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "comm/mpi_session.h"
-#include "data/embedding_set.h"
 #include "launch/run_folder.h"
 #include "launch/settings.h"
 #include "trainer/trainer.h"
@@ -24,21 +23,19 @@ struct StepSums {
 class RunRecorder {
  public:
   // last_step: where this start of the run will end. All references must outlive the recorder.
-  RunRecorder(const MpiSession& session, const Settings& settings, Trainer& trainer, const EmbeddingSet& set,
-              std::int64_t last_step);
+  RunRecorder(const MpiSession& session, const Settings& settings, const Trainer& trainer, std::int64_t last_step);
 
   void record(const StepReport& report);
-  // Writes a checkpoint. Collective: all ranks fail together.
-  void save();
+  // Rank 0 only: all lines so far are on the disk when it returns.
+  void sync();
 
  private:
   void print_line(const StepReport& report);
 
   const MpiSession& session_;
   const Settings& settings_;
-  Trainer& trainer_;
+  const Trainer& trainer_;
   std::int64_t last_step_;
-  TrainState state_;
   std::optional<StepLog> metrics_, samples_;  // rank 0 only
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point last_step_end_ = start_, stage_start_ = start_;

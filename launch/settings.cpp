@@ -1,8 +1,12 @@
 #include "launch/settings.h"
 
+#include <utility>
+
 namespace saber {
 
-Settings::Settings() {
+Settings::Settings(ScorerKinds kinds) : kinds_(std::move(kinds)) {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : kinds_) names.push_back(name);
   schema.integer(seed, "seed", 1, 0, Schema::kAny, "", "seed of training: initial weights and order of the samples",
                  OnResume::must_match);
   schema.choice(device, "device", "auto", {"auto", "cpu", "cuda"},
@@ -14,7 +18,7 @@ Settings::Settings() {
   schema.integer(num_threads, "run.threads", 0, 0, 1024, "threads", "compute threads per rank; 0: cores / local ranks");
   schema.text(embeddings, "data.embeddings", "runs/demo/data/emoji-vqa.h5",
               "embedding data set: an HDF5 file, or a folder of part-*.h5");
-  schema.text(lvlm_weights, "lvlm.weights", "configs/tiny-lvlm.safetensors", "weights of the built-in tiny LVLM");
+  scorer.declare(schema, std::move(names));
   comm.declare(schema);
   demo.declare(schema);
   lvlm.declare(schema);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "comm/process_group.h"
@@ -12,6 +13,7 @@
 #include "launch/select_settings.h"
 #include "trainer/lvlm/lvlm_training.h"
 #include "trainer/model/model_settings.h"
+#include "trainer/reward/scorer_kinds.h"
 #include "trainer/train_settings.h"
 
 namespace saber {
@@ -23,7 +25,7 @@ struct Settings {
   std::string log_level;         // log.level
   std::int64_t num_threads = 0;  // threads per rank, 0: from the affinity mask
   std::string embeddings;        // data.embeddings
-  std::string lvlm_weights;      // lvlm.weights
+  ScorerSettings scorer;         // lvlm.kind, lvlm.weights
   CommSettings comm;
   demo::DemoSettings demo;
   LvlmTrainSettings lvlm;
@@ -34,9 +36,18 @@ struct Settings {
   EvalSettings eval;
   Schema schema;
 
-  Settings();
+  // kinds: of LVLMs that may score.
+  explicit Settings(ScorerKinds kinds = built_in_scorers());
   Settings(const Settings&) = delete;  // the schema points into the members
   Settings& operator=(const Settings&) = delete;
+
+  // The LVLM that lvlm.kind names, for a data set that outlives it, on this device. Throws bad_input as MakeScorer.
+  std::unique_ptr<Scorer> make_scorer(const EmbeddingSet& set, const at::Device& on) const {
+    return kinds_.at(scorer.kind)(scorer, set, on);
+  }
+
+ private:
+  ScorerKinds kinds_;
 };
 
 }  // namespace saber

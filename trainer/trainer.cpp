@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/narrow.h"
+#include "core/slice.h"
 #include "trainer/model/precision.h"
 
 namespace saber {
@@ -70,30 +71,44 @@ StepReport Trainer::step() {
 // Gradients and loss of the mean over `samples`, the global batch, summed over all ranks; returns the sum of the
 // gradients' squares. The last backward overlaps with the reduction.
 double Trainer::add_gradients(Objective& objective, const std::vector<std::int64_t>& samples) {
-  const Slice mine = slice_of_rank(size_of(samples), group_.getRank(), group_.getSize());
-  const bool together = objective.collective_loss();
-  const std::int64_t share = together ? ceil_div(size_of(samples), std::int64_t{group_.getSize()}) : mine.size();
-  const std::int64_t most = options_.micro_batch > 0 ? options_.micro_batch : std::max<std::int64_t>(1, share);
-  const std::int64_t parts = ceil_div(share, most);
+  const std::vector<MicroBatch> micro_batches = my_micro_batches(objective, samples);
   parameters_.drop_gradients();
-  if (parts == 0) reduction_.begin();
-  for (std::int64_t i = 0; i < parts; ++i) {
-    const std::int64_t begin = mine.begin + i * most, size = std::min(most, mine.end - begin);
-    // A rank whose samples are used up computes one that does not count, where the others need its part of the loss.
-    const auto part = std::span(samples).subspan(size > 0 ? to_index(begin) : 0, size > 0 ? to_index(size) : 1);
-    torch::Tensor loss;
-    {
-      const Bf16Products bf16(options_.bf16, parameters_.values().device().type());
-      loss = objective.loss_sum(model_, part);
-      const torch::Tensor penalty = model_->penalty_sum(size_of(part));
-      loss =
-          (penalty.defined() ? loss + penalty : loss) * ((size > 0 ? 1.0 : 0.0) / static_cast<double>(samples.size()));
-    }
+  if (micro_batches.empty()) reduction_.begin();
+  for (const MicroBatch& batch : micro_batches) {
+    const torch::Tensor loss = forward(objective, batch);
     parameters_.loss().add_(loss.detach());
-    if (i + 1 == parts) reduction_.begin();
+    if (&batch == &micro_batches.back()) reduction_.begin();
     loss.backward();
   }
   return reduction_.finish();
+}
+
+// This rank's share of the global batch, in parts of at most options_.micro_batch samples.
+std::vector<Trainer::MicroBatch> Trainer::my_micro_batches(const Objective& objective,
+                                                           std::span<const std::int64_t> samples) const {
+  const auto total = static_cast<std::int64_t>(samples.size());
+  const Slice mine = slice_of_rank(total, group_.getRank(), group_.getSize());
+  const bool together = objective.collective_loss();
+  const std::int64_t share = together ? ceil_div(total, std::int64_t{group_.getSize()}) : mine.size();
+  const std::int64_t most = options_.micro_batch > 0 ? options_.micro_batch : std::max<std::int64_t>(1, share);
+  std::vector<MicroBatch> out;
+  for (std::int64_t i = 0; i < ceil_div(share, most); ++i) {
+    const std::int64_t begin = mine.begin + i * most, size = std::min(most, mine.end - begin);
+    // A rank whose samples are used up computes one that does not count, where the others need its part of the loss.
+    if (size > 0)
+      out.push_back({samples.subspan(to_index(begin), to_index(size)), 1.0 / static_cast<double>(total)});
+    else
+      out.push_back({samples.subspan(0, 1), 0.0});
+  }
+  return out;
+}
+
+// What the samples add to the mean loss of the global batch.
+torch::Tensor Trainer::forward(const Objective& objective, const MicroBatch& batch) {
+  const Bf16Products bf16(options_.bf16, parameters_.values().device().type());
+  const torch::Tensor loss = objective.loss_sum(model_, batch.samples);
+  const torch::Tensor penalty = model_->penalty_sum(static_cast<std::int64_t>(batch.samples.size()));
+  return (penalty.defined() ? loss + penalty : loss) * batch.weight;
 }
 
 void Trainer::require_equal_weights() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "comm/process_group.h"
@@ -58,7 +59,13 @@ class Trainer {
 
  private:
   std::int64_t stage_of(std::int64_t step) const;
+  struct MicroBatch {
+    std::span<const std::int64_t> samples;
+    double weight = 0;  // of each sample in the loss
+  };
   double add_gradients(Objective& objective, const std::vector<std::int64_t>& samples);
+  std::vector<MicroBatch> my_micro_batches(const Objective& objective, std::span<const std::int64_t> samples) const;
+  torch::Tensor forward(const Objective& objective, const MicroBatch& batch);
   void require_equal_weights();
 
   SaberModel model_;

@@ -8,24 +8,16 @@
 #include <vector>
 
 #include "core/error.h"
+#include "trainer/reward/answer_scorer.h"
 #include "trainer/reward/scorer.h"
 
 namespace saber::test {
 
-class FakeScorer : public Scorer {
+class FakeScorer : public BlockingScorer, public AnswerScorer {
  public:
   using Rule = std::function<std::optional<double>(const DemonstrationSequence&)>;
   explicit FakeScorer(Rule rule) : rule_(std::move(rule)) {}
 
-  std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override {
-    calls.emplace_back(sequences.begin(), sequences.end());
-    std::vector<std::optional<Score>> out;
-    for (const DemonstrationSequence& sequence : sequences) {
-      const std::optional<double> value = rule_(sequence);
-      out.push_back(value ? std::optional(Score{*value, false}) : std::nullopt);
-    }
-    return out;
-  }
   // Probabilities of the answers after a sequence, to its query or a content-free one.
   using AnswerRule = std::function<std::vector<double>(const DemonstrationSequence&, std::optional<std::int64_t>)>;
   std::vector<std::optional<std::vector<double>>> answer_log_probabilities(
@@ -51,6 +43,16 @@ class FakeScorer : public Scorer {
   std::vector<DemonstrationSequence> asked;  // for answers
 
  private:
+  std::vector<std::optional<Score>> score_now(std::span<const DemonstrationSequence> sequences, bool judge) override {
+    calls.emplace_back(sequences.begin(), sequences.end());
+    std::vector<std::optional<Score>> out;
+    for (const DemonstrationSequence& sequence : sequences) {
+      const std::optional<double> value = rule_(sequence);
+      out.push_back(value ? std::optional(Score{*value, judge ? std::optional(false) : std::nullopt}) : std::nullopt);
+    }
+    return out;
+  }
+
   Rule rule_;
 };
 

@@ -7,7 +7,7 @@
 #include "data/embedding_set_checks.h"
 #include "trainer/baselines/orderings.h"
 #include "trainer/library/held_rows.h"
-#include "trainer/search/beam.h"
+#include "trainer/search/advance.h"
 
 namespace saber {
 namespace {
@@ -88,9 +88,18 @@ std::vector<std::int64_t> LvlmBaselines::by_pseudo_result(std::int64_t query_row
   return rows;
 }
 
+AnswerScorer& LvlmBaselines::answer_scorer() const {
+  auto* const found = dynamic_cast<AnswerScorer*>(&scorer_);
+  if (found == nullptr) {
+    throw_bad_input("is not asked for the probabilities of other answers than the right one", scorer_.identity(),
+                    "leave out the rows of eval.also that ask for them");
+  }
+  return *found;
+}
+
 std::optional<std::vector<std::int64_t>> LvlmBaselines::iqpr(std::int64_t query_row) {
   const DemonstrationSequence first{query_row, others_.select("random", std::vector{query_row}).at(0)};
-  const auto log_p = scorer_.answer_log_probabilities({&first, 1}, answers_).at(0);
+  const auto log_p = answer_scorer().answer_log_probabilities({&first, 1}, answers_).at(0);
   if (!log_p) return std::nullopt;
   const auto best = std::max_element(log_p->begin(), log_p->end()) - log_p->begin();
   return by_pseudo_result(query_row, answers_[to_index(best)]);
@@ -106,7 +115,8 @@ std::vector<std::int64_t> LvlmBaselines::oracle_beam(std::int64_t query_row) {
     if (std::find(candidates.begin(), candidates.end(), row) == candidates.end()) candidates.push_back(row);
   }
   std::vector<std::int64_t> rows;
-  for (const std::int64_t id : best_of_deepest(beam_search(scorer_, set_, query_row, candidates, kOracleBeam, shots_)))
+  for (const std::int64_t id :
+       best_of_deepest(run_search(scorer_, BeamSearch(set_, query_row, candidates, kOracleBeam, shots_))))
     rows.push_back(set_.row_of_id(id));
   return rows;
 }
@@ -116,7 +126,7 @@ std::optional<std::vector<std::int64_t>> LvlmBaselines::select(const std::string
   if (name == "oracle_beam") return oracle_beam(query_row);
   ensure(name == "iq2iq_influence", "one of the names");
   const DemonstrationSequence set{query_row, others_.select("iq2iq", std::vector{query_row}).at(0)};
-  return influence_ordering(scorer_, set, set_.id[to_index(query_row)], seed_, answers_);
+  return influence_ordering(answer_scorer(), set, set_.id[to_index(query_row)], seed_, answers_);
 }
 
 }  // namespace saber

@@ -12,6 +12,7 @@
 #include "data/embedding_set.h"
 #include "data/score_tree.h"
 #include "trainer/baselines/baselines.h"
+#include "trainer/reward/answer_scorer.h"
 #include "trainer/reward/scorer.h"
 #include "trainer/search/pool.h"
 
@@ -45,6 +46,7 @@ class LvlmBaselines {
   std::vector<float> question_and_answer(std::int64_t query_row, const std::string& answer) const;
 
  private:
+  AnswerScorer& answer_scorer() const;  // throws bad_input when the LVLM is none
   std::optional<std::vector<std::int64_t>> iqpr(std::int64_t query_row);
   std::vector<std::int64_t> by_pseudo_result(std::int64_t query_row, const std::string& answer) const;
   std::vector<std::int64_t> oracle_beam(std::int64_t query_row);

@@ -33,7 +33,7 @@ std::vector<Ordering> candidate_orderings(const DemonstrationSequence& set, std:
 }
 
 // P of the answers for each sequence; nothing when the LVLM failed on one.
-std::optional<std::vector<Probabilities>> ask(Scorer& scorer, std::span<const DemonstrationSequence> sequences,
+std::optional<std::vector<Probabilities>> ask(AnswerScorer& scorer, std::span<const DemonstrationSequence> sequences,
                                               std::span<const std::string> answers,
                                               std::optional<std::int64_t> content_free = {}) {
   std::vector<Probabilities> out;
@@ -80,13 +80,15 @@ std::size_t most_influential_ordering(std::span<const std::size_t> fairest, std:
   return best;
 }
 
-std::optional<Ordering> influence_ordering(Scorer& scorer, const DemonstrationSequence& set, std::int64_t query_id,
-                                           std::int64_t seed, std::span<const std::string> answers) {
+std::optional<Ordering> influence_ordering(AnswerScorer& scorer, const DemonstrationSequence& set,
+                                           std::int64_t query_id, std::int64_t seed,
+                                           std::span<const std::string> answers) {
   const std::vector<Ordering> orders = candidate_orderings(set, query_id, seed);
   std::vector<DemonstrationSequence> sequences;
   for (const Ordering& order : orders) sequences.push_back({set.query, order});
   const std::int64_t queries = scorer.num_content_free();
-  if (queries == 0) throw_bad_input("knows no query without content, which iq2iq_influence asks", scorer.identity());
+  if (queries == 0)
+    throw_bad_input("asks for iq2iq_influence, but the LVLM knows no query without content", "eval.also");
   std::vector<Probabilities> content_free(orders.size(), Probabilities(answers.size()));
   for (std::int64_t c = 0; c < queries; ++c) {
     const auto found = ask(scorer, sequences, answers, c);

@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "trainer/reward/scorer.h"
+#include "data/demonstration_sequence.h"
+#include "trainer/reward/answer_scorer.h"
 
 namespace saber {
 
@@ -31,7 +32,8 @@ std::size_t most_influential_ordering(std::span<const std::size_t> fairest,
 // from (seed, "order", query id, number). answers: that the LVLM is asked for. Nothing when the LVLM failed on some
 // call.
 inline constexpr std::size_t kMostOrderings = 100, kFairestKept = 4;  // the authors' values
-std::optional<Ordering> influence_ordering(Scorer& scorer, const DemonstrationSequence& set, std::int64_t query_id,
-                                           std::int64_t seed, std::span<const std::string> answers);
+std::optional<Ordering> influence_ordering(AnswerScorer& scorer, const DemonstrationSequence& set,
+                                           std::int64_t query_id, std::int64_t seed,
+                                           std::span<const std::string> answers);
 
 }  // namespace saber

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/narrow.h"
 #include "core/slice.h"
+#include "trainer/reward/request_window.h"
 
 namespace saber {
 namespace {
@@ -51,16 +52,27 @@ NewSequences find_new(std::span<const DemonstrationSequence> sequences, const Re
   return out;
 }
 
-// A scorer that is not available scores nothing; any other error is not ours to hide.
-std::vector<std::optional<Score>> ask(Scorer& scorer, std::span<const DemonstrationSequence> sequences) {
-  if (sequences.empty()) return {};
-  try {
-    return scorer.score(sequences);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::not_available) throw;
-    spdlog::warn("no rewards for {} sequences: {}", sequences.size(), error.what());
-    return {};
+// The log-likelihoods of sequences begin .. end - 1, NaN where there is none: a request for each query. The requests of
+// a scorer that is not available are lost, no others.
+std::vector<double> ask(Scorer& scorer, const NewSequences& fresh, Slice queries) {
+  const std::int64_t begin = fresh.first[to_index(queries.begin)], end = fresh.first[to_index(queries.end)];
+  std::vector<double> out(to_index(end - begin), std::numeric_limits<double>::quiet_NaN());
+  RequestWindow window(scorer);
+  for (std::int64_t next = queries.begin; next < queries.end || !window.idle();) {
+    if (next < queries.end && window.has_room()) {
+      const auto of = [&](std::int64_t query) { return fresh.sequences.begin() + fresh.first[to_index(query)]; };
+      window.submit({next, {of(next), of(next + 1)}, /*judge=*/false});
+      ++next;
+      continue;
+    }
+    const ScoreReply reply = window.wait();
+    if (reply.unreachable) spdlog::warn("no rewards for the sequences of a query: {}", reply.unreachable->what());
+    const std::int64_t first = fresh.first[to_index(reply.tag)] - begin;
+    for (std::size_t i = 0; i < reply.scores.size(); ++i) {
+      if (reply.scores[i]) out[to_index(first) + i] = reply.scores[i]->log_likelihood;
+    }
   }
+  return out;
 }
 
 }  // namespace
@@ -69,8 +81,8 @@ GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences,
                                c10d::ProcessGroup& group, c10::Device carrier) {
   const NewSequences fresh = find_new(sequences, store);
   const Slice queries = slice_of_rank(size_of(fresh.first) - 1, group.getRank(), group.getSize());
-  const std::int64_t begin = fresh.first[to_index(queries.begin)], end = fresh.first[to_index(queries.end)];
-  const auto scores = ask(scorer, std::span(fresh.sequences).subspan(to_index(begin), to_index(end - begin)));
+  const std::int64_t begin = fresh.first[to_index(queries.begin)];
+  const std::vector<double> scored = ask(scorer, fresh, queries);
 
   std::int64_t most = 1;  // entries of a message: the digest and the sequences of the rank that has most
   for (std::int64_t r = 0; r < group.getSize(); ++r) {
@@ -81,9 +93,8 @@ GatheredRewards gather_rewards(std::span<const DemonstrationSequence> sequences,
   const std::span<ScoredSequence> mine = gather.prepare<ScoredSequence>(most);
   mine[0] = {digest_of(fresh.sequences), 0.0};
   std::int64_t count = 1;
-  for (std::int64_t i = begin; i < std::min(end, begin + size_of(scores)); ++i) {
-    const std::optional<Score>& score = scores[to_index(i - begin)];
-    if (score && std::isfinite(score->log_likelihood)) mine[to_index(count++)] = {i, score->log_likelihood};
+  for (std::size_t i = 0; i < scored.size(); ++i) {
+    if (std::isfinite(scored[i])) mine[to_index(count++)] = {begin + static_cast<std::int64_t>(i), scored[i]};
   }
   gather.gather<ScoredSequence>(count);
   std::vector<std::optional<double>> rewards(fresh.sequences.size());

@@ -1,14 +1,27 @@
 #include "trainer/reward/scorer.h"
 
-#include "core/error.h"
+#include <utility>
 
 namespace saber {
 
-std::vector<std::optional<std::vector<double>>> Scorer::answer_log_probabilities(std::span<const DemonstrationSequence>,
-                                                                                 std::span<const std::string>,
-                                                                                 std::optional<std::int64_t>) {
-  throw_bad_input("is not asked for the probabilities of other answers than the right one", identity(),
-                  "leave out the rows of eval.also that ask for them");
+std::vector<std::optional<Score>> Scorer::score(std::span<const DemonstrationSequence> sequences, bool judge) {
+  submit({0, {sequences.begin(), sequences.end()}, judge});
+  ScoreReply reply = wait();
+  if (reply.unreachable) throw Error(*reply.unreachable);
+  ensure(reply.scores.size() == sequences.size(), "a scorer gives one result per sequence");
+  return std::move(reply.scores);
+}
+
+ScoreReply BlockingScorer::wait() {
+  ensure(!requests_.empty(), "a request is under way");
+  const ScoreRequest request = std::move(requests_.front());
+  requests_.pop_front();
+  try {
+    return {request.tag, score_now(request.sequences, request.judge), std::nullopt};
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_available) throw;
+    return {request.tag, {}, error};
+  }
 }
 
 }  // namespace saber

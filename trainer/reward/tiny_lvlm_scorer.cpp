@@ -116,7 +116,8 @@ std::optional<std::vector<std::int64_t>> TinyLvlmScorer::cached_prefixes(
   return out;
 }
 
-std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const DemonstrationSequence> group) {
+std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const DemonstrationSequence> group,
+                                                              bool judge) {
   const std::vector<DemonstrationSequence> padded = padded_batch(group);
   const std::int64_t shots = size_of(group[0].shots);
   const std::optional<std::vector<std::int64_t>> prefixes = cached_prefixes(padded);
@@ -125,14 +126,18 @@ std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const De
   if (prefixes) cache = cache_.select(torch::tensor(*prefixes).to(lvlm_->device()), (shots - 1) * kTokensPerShot);
   const torch::Tensor logits = lvlm_->decoder()->extend(tokens(padded, prefixes ? shots - 1 : 0), cache);
   const torch::Tensor log_p = logits.log_softmax(1).cpu().to(torch::kFloat64).contiguous();
-  const torch::Tensor best = logits.argmax(1).cpu().contiguous();
+  const torch::Tensor best = judge ? logits.argmax(1).cpu().contiguous() : torch::Tensor();
 
   std::vector<std::optional<Score>> out;
   const std::int64_t answer = word_[to_index(group[0].query)], vocabulary = log_p.size(1);
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(group.size()); ++i) {
     const double value = log_p.data_ptr<double>()[i * vocabulary + answer];
-    out.push_back(std::isfinite(value) ? std::optional(Score{value, best.data_ptr<std::int64_t>()[i] == answer})
-                                       : std::nullopt);
+    if (!std::isfinite(value)) {
+      out.emplace_back();
+      continue;
+    }
+    Score& score = out.emplace_back(Score{value, {}}).value();
+    if (judge) score.correct = best.data_ptr<std::int64_t>()[i] == answer;
   }
   cached_query_ = group[0].query;
   cache_ = std::move(cache);
@@ -141,7 +146,8 @@ std::vector<std::optional<Score>> TinyLvlmScorer::score_group(std::span<const De
   return out;
 }
 
-std::vector<std::optional<Score>> TinyLvlmScorer::score(std::span<const DemonstrationSequence> sequences) {
+std::vector<std::optional<Score>> TinyLvlmScorer::score_now(std::span<const DemonstrationSequence> sequences,
+                                                            bool judge) {
   const torch::NoGradGuard no_grad;
   std::vector<std::optional<Score>> out;
   for (std::size_t begin = 0; begin < sequences.size();) {
@@ -151,7 +157,7 @@ std::vector<std::optional<Score>> TinyLvlmScorer::score(std::span<const Demonstr
     while (end < sequences.size() && sequences[end].query == first.query &&
            sequences[end].shots.size() == first.shots.size())
       ++end;
-    for (std::optional<Score>& score : score_group(sequences.subspan(begin, end - begin))) out.push_back(score);
+    for (std::optional<Score>& score : score_group(sequences.subspan(begin, end - begin), judge)) out.push_back(score);
     begin = end;
   }
   return out;

@@ -10,18 +10,18 @@
 #include "core/narrow.h"
 #include "data/embedding_set.h"
 #include "trainer/lvlm/tiny_lvlm.h"
+#include "trainer/reward/answer_scorer.h"
 #include "trainer/reward/scorer.h"
 
 namespace saber {
 
-class TinyLvlmScorer : public Scorer {
+class TinyLvlmScorer : public BlockingScorer, public AnswerScorer {
  public:
   // Computes where `lvlm` is. Throws bad_input when the data set has no pixels of the LVLM's size, answers that the
   // LVLM has no word for, or questions that it has no token for. reuse_prefixes: false reads every sequence whole (for
   // tests).
   TinyLvlmScorer(TinyLvlm lvlm, const EmbeddingSet& set, bool reuse_prefixes = true);
 
-  std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override;
   // The number of a content-free query chooses a question token that no task of the data set uses, the smallest first;
   // its picture is the mean of all that the LVLM was trained on.
   std::vector<std::optional<std::vector<double>>> answer_log_probabilities(
@@ -33,7 +33,8 @@ class TinyLvlmScorer : public Scorer {
   std::string prompt_template() const override { return "picture, question, answer; question: /tasks/question"; }
 
  private:
-  std::vector<std::optional<Score>> score_group(std::span<const DemonstrationSequence> group);
+  std::vector<std::optional<Score>> score_now(std::span<const DemonstrationSequence> sequences, bool judge) override;
+  std::vector<std::optional<Score>> score_group(std::span<const DemonstrationSequence> group, bool judge);
   torch::Tensor picture_tokens(const std::vector<std::int64_t>& rows);
   // Rows of cache_ that hold the prefixes (all but the last shot) of the group; nothing when one is missing.
   std::optional<std::vector<std::int64_t>> cached_prefixes(std::span<const DemonstrationSequence> group) const;

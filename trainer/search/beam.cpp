@@ -2,79 +2,78 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
+#include "core/error.h"
 #include "core/narrow.h"
 
 namespace saber {
-namespace {
 
-struct Candidate {
-  std::int64_t node = 0;  // index among the query's nodes
-  double reward = 0;
-  std::vector<std::int64_t> shots;
-};
-
-// Scores the sequences, appends a node for each, and returns those that have a score.
-std::vector<Candidate> score_and_record(Scorer& scorer, const EmbeddingSet& set,
-                                        const std::vector<DemonstrationSequence>& sequences,
-                                        const std::vector<std::int64_t>& parents, QueryNodes& nodes) {
-  std::vector<Candidate> scored;
-  const std::vector<std::optional<Score>> scores = scorer.score(sequences);
-  ensure(scores.size() == sequences.size(), "a scorer gives one result per sequence");
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const std::vector<std::int64_t>& shots = sequences[i].shots;
-    const double reward = scores[i] ? scores[i]->log_likelihood : std::numeric_limits<double>::quiet_NaN();
-    if (scores[i]) scored.push_back({nodes.size(), reward, shots});
-    nodes.parent.push_back(parents[i]);
-    nodes.demonstration.push_back(shots.empty() ? -1 : set.id[to_index(shots.back())]);
-    nodes.reward.push_back(reward);
-    nodes.status.push_back(scores[i] ? NodeStatus::scored : NodeStatus::failed);
-  }
-  return scored;
+SequenceSearch::SequenceSearch(const EmbeddingSet& set, std::int64_t query_row) : set_(set) {
+  nodes_.query = set.id[to_index(query_row)];
 }
 
-}  // namespace
+std::int64_t SequenceSearch::add_node(const DemonstrationSequence& sequence, std::int64_t parent,
+                                      const std::optional<Score>& score) {
+  nodes_.parent.push_back(parent);
+  nodes_.demonstration.push_back(sequence.shots.empty() ? -1 : set_.id[to_index(sequence.shots.back())]);
+  nodes_.reward.push_back(score ? score->log_likelihood : std::numeric_limits<double>::quiet_NaN());
+  nodes_.status.push_back(score ? NodeStatus::scored : NodeStatus::failed);
+  return nodes_.size() - 1;
+}
 
-QueryNodes beam_search(Scorer& scorer, const EmbeddingSet& set, std::int64_t query_row,
-                       const std::vector<std::int64_t>& pool, std::int64_t width, std::int64_t shots) {
-  QueryNodes nodes;
-  nodes.query = set.id[to_index(query_row)];
-  score_and_record(scorer, set, {{query_row, {}}}, {-1}, nodes);
-  std::vector<Candidate> beam = {{0, 0, {}}};
-  for (std::int64_t depth = 1; depth <= shots && !beam.empty(); ++depth) {
-    std::vector<DemonstrationSequence> sequences;
-    std::vector<std::int64_t> parents;
-    for (const Candidate& candidate : beam) {
-      for (const std::int64_t row : pool) {
-        if (std::find(candidate.shots.begin(), candidate.shots.end(), row) != candidate.shots.end()) continue;
-        sequences.push_back({query_row, candidate.shots});
-        sequences.back().shots.push_back(row);
-        parents.push_back(candidate.node);
-      }
+BeamSearch::BeamSearch(const EmbeddingSet& set, std::int64_t query_row, std::vector<std::int64_t> pool,
+                       std::int64_t width, std::int64_t shots)
+    : SequenceSearch(set, query_row), pool_(std::move(pool)), width_(width), shots_(shots), parents_{-1} {
+  wanted_ = {{query_row, {}}};
+}
+
+void BeamSearch::take(std::span<const std::optional<Score>> scores) {
+  ensure(scores.size() == wanted_.size(), "a search takes one result per sequence");
+  const bool at_root = wanted_.front().shots.empty();
+  std::vector<Candidate> beam;
+  for (std::size_t i = 0; i < wanted_.size(); ++i) {
+    const std::int64_t node = add_node(wanted_[i], parents_[i], scores[i]);
+    if (scores[i]) beam.push_back({node, scores[i]->log_likelihood, wanted_[i].shots});
+  }
+  if (at_root) beam = {{0, 0, {}}};  // the search goes on from a root that failed, too
+  std::stable_sort(beam.begin(), beam.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.reward > b.reward; });
+  beam.resize(std::min(beam.size(), to_index(width_)));
+  extend(beam);
+}
+
+// What the next depth wants: every row of the pool after every sequence of the beam.
+void BeamSearch::extend(const std::vector<Candidate>& beam) {
+  const std::int64_t depth = size_of(wanted_.front().shots), query = wanted_.front().query;
+  wanted_.clear();
+  parents_.clear();
+  if (depth == shots_) return;
+  for (const Candidate& candidate : beam) {
+    for (const std::int64_t row : pool_) {
+      if (std::find(candidate.shots.begin(), candidate.shots.end(), row) != candidate.shots.end()) continue;
+      wanted_.push_back({query, candidate.shots});
+      wanted_.back().shots.push_back(row);
+      parents_.push_back(candidate.node);
     }
-    beam = score_and_record(scorer, set, sequences, parents, nodes);
-    std::stable_sort(beam.begin(), beam.end(),
-                     [](const Candidate& a, const Candidate& b) { return a.reward > b.reward; });
-    beam.resize(std::min(beam.size(), to_index(width)));
   }
-  return nodes;
 }
 
-QueryNodes score_sequence(Scorer& scorer, const EmbeddingSet& set, const DemonstrationSequence& list) {
-  std::vector<DemonstrationSequence> beginnings;
-  for (std::size_t length = 0; length <= list.shots.size(); ++length)
-    beginnings.push_back({list.query, {list.shots.begin(), list.shots.begin() + static_cast<std::ptrdiff_t>(length)}});
-  const std::vector<std::optional<Score>> scores = scorer.score(beginnings);
-  QueryNodes nodes;
-  nodes.query = set.id[to_index(list.query)];
-  for (std::size_t i = 0; i < beginnings.size(); ++i) {
-    nodes.parent.push_back(static_cast<std::int64_t>(i) - 1);
-    nodes.demonstration.push_back(i == 0 ? -1 : set.id[to_index(list.shots[i - 1])]);
-    nodes.reward.push_back(scores.at(i) ? scores[i]->log_likelihood : std::numeric_limits<double>::quiet_NaN());
-    nodes.status.push_back(scores[i] ? NodeStatus::scored : NodeStatus::failed);
+PathSearch::PathSearch(const EmbeddingSet& set, const DemonstrationSequence& sequence)
+    : SequenceSearch(set, sequence.query) {
+  for (std::size_t length = 0; length <= sequence.shots.size(); ++length) {
+    const auto end = sequence.shots.begin() + static_cast<std::ptrdiff_t>(length);
+    wanted_.push_back({sequence.query, {sequence.shots.begin(), end}});
+  }
+}
+
+void PathSearch::take(std::span<const std::optional<Score>> scores) {
+  ensure(scores.size() == wanted_.size(), "a search takes one result per sequence");
+  for (std::size_t i = 0; i < wanted_.size(); ++i) {
+    add_node(wanted_[i], static_cast<std::int64_t>(i) - 1, scores[i]);
     if (!scores[i]) break;
   }
-  return nodes;
+  wanted_.clear();
 }
 
 }  // namespace saber

@@ -12,7 +12,7 @@
 #include "tests/trainer/mpi/train_world.h"
 #include "trainer/lvlm/lvlm_training.h"
 #include "trainer/reward/tiny_lvlm_scorer.h"
-#include "trainer/search/beam.h"
+#include "trainer/search/advance.h"
 #include "trainer/search/selector.h"
 
 namespace saber::test {
@@ -72,8 +72,8 @@ inline void expect_equal_scores(const torch::Device& device) {
   TinyLvlmScorer here(on_cpu, set), there(on_device, set);
   const std::vector<std::int64_t> library = set.rows_of(Split::library), pool(library.begin(), library.begin() + 12);
   for (const std::int64_t query : set.rows_of(Split::train)) {
-    const QueryNodes wanted = beam_search(here, set, query, pool, 3, 3);
-    const QueryNodes found = beam_search(there, set, query, pool, 3, 3);
+    const QueryNodes wanted = run_search(here, BeamSearch(set, query, pool, 3, 3));
+    const QueryNodes found = run_search(there, BeamSearch(set, query, pool, 3, 3));
     ASSERT_EQ(found.demonstration, wanted.demonstration);
     for (std::size_t i = 0; i < wanted.reward.size(); ++i) EXPECT_NEAR(found.reward[i], wanted.reward[i], 1e-4);
   }

@@ -24,12 +24,12 @@ double right_reward(const DemonstrationSequence& sequence) {
 }
 
 // Scores right, or breaks in a way of its own.
-class PlantedScorer : public Scorer {
+class PlantedScorer : public BlockingScorer {
  public:
   enum class Fault { none, not_a_number, infinite, nothing, short_answer, down };
   explicit PlantedScorer(Fault fault) : fault_(fault) {}
 
-  std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override {
+  std::vector<std::optional<Score>> score_now(std::span<const DemonstrationSequence> sequences, bool) override {
     if (fault_ == Fault::down) throw Error(ErrorKind::not_available, "the server is down");
     std::vector<std::optional<Score>> out;
     for (const DemonstrationSequence& sequence : sequences) {
@@ -167,7 +167,7 @@ TEST_F(RewardGather, AnotherErrorOfTheScorerIsNotHidden) {
   class Broken : public PlantedScorer {
    public:
     Broken() : PlantedScorer(Fault::none) {}
-    std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence>) override {
+    std::vector<std::optional<Score>> score_now(std::span<const DemonstrationSequence>, bool) override {
       throw Error(ErrorKind::internal, "a bug");
     }
   } scorer;

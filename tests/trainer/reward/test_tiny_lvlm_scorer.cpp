@@ -11,7 +11,7 @@
 #include "core/random.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/support/small_world.h"
-#include "trainer/search/beam.h"
+#include "trainer/search/advance.h"
 
 namespace saber {
 namespace {
@@ -45,11 +45,11 @@ std::vector<DemonstrationSequence> random_sequences(const EmbeddingSet& set, std
 }
 
 // Passes questions on to a scorer with reuse and compares its answers with those of one without.
-class Comparing : public Scorer {
+class Comparing : public BlockingScorer {
  public:
   explicit Comparing(const EmbeddingSet& set)
       : reusing_(untrained_lvlm(), set, true), whole_(untrained_lvlm(), set, false) {}
-  std::vector<std::optional<Score>> score(std::span<const DemonstrationSequence> sequences) override {
+  std::vector<std::optional<Score>> score_now(std::span<const DemonstrationSequence> sequences, bool) override {
     const auto found = reusing_.score(sequences), wanted = whole_.score(sequences);
     EXPECT_EQ(found.size(), sequences.size());
     for (std::size_t i = 0; i < sequences.size(); ++i) {
@@ -71,7 +71,7 @@ TEST(TinyLvlmScorer, ReusedPrefixesChangeNothingInABeamSearch) {
   Comparing scorer(set);
   for (const std::int64_t query : {set.rows_of(Split::train)[0], set.rows_of(Split::test)[1]}) {
     const std::vector<std::int64_t> pool = RandomStream(2, "pool", {query}).sample(set.rows_of(Split::library), 10);
-    beam_search(scorer, set, query, pool, 3, 4);
+    run_search(scorer, BeamSearch(set, query, pool, 3, 4));
   }
   const auto [low, high] = std::minmax_element(scorer.values.begin(), scorer.values.end());
   EXPECT_GT(*high - *low, 0.1) << "the scores differ, so that equality says something";
@@ -147,9 +147,10 @@ TEST(TinyLvlmScorer, CorrectMeansTheLvlmsFirstChoice) {
   TinyLvlmScorer scorer(lvlm, set);
   for (const std::int64_t query : set.rows_of(Split::train)) {
     const DemonstrationSequence zero_shot{query, {}};
-    const Score score = *scorer.score(std::span(&zero_shot, 1))[0];
+    const Score score = *scorer.score(std::span(&zero_shot, 1), /*judge=*/true)[0];
     EXPECT_EQ(score.correct, set.text_result[to_index(query)] == "w2");
     EXPECT_EQ(score.log_likelihood > -1, score.correct);
+    EXPECT_FALSE(scorer.score(std::span(&zero_shot, 1))[0]->correct.has_value()) << "nobody asked";
   }
 }
 
@@ -160,7 +161,7 @@ TEST(TinyLvlmScorer, AnswerProbabilitiesAreThoseOfTheScores) {
   sequences[4].query = set.rows_of(Split::test)[1];
   for (auto& sequence : random_sequences(set, 2, 0)) sequences.push_back(std::move(sequence));
   TinyLvlmScorer scorer(untrained_lvlm(), set);
-  const auto scores = scorer.score(sequences);
+  const auto scores = scorer.score(sequences, /*judge=*/true);
   const auto all = scorer.answer_log_probabilities(sequences, words),
              some = scorer.answer_log_probabilities(sequences, two);
   for (std::size_t i = 0; i < sequences.size(); ++i) {

@@ -1,4 +1,4 @@
-#include "trainer/search/beam.h"
+#include "trainer/search/advance.h"
 
 #include <gtest/gtest.h>
 
@@ -24,7 +24,7 @@ class BeamTest : public testing::Test {
     pool_ = {library.begin(), library.begin() + 6};
   }
   QueryNodes search(FakeScorer& scorer, std::int64_t width, std::int64_t shots) const {
-    return beam_search(scorer, set_, query_, pool_, width, shots);
+    return run_search(scorer, BeamSearch(set_, query_, pool_, width, shots));
   }
   // Rows from the root to each node.
   std::vector<Path> paths(const QueryNodes& nodes) const {
@@ -173,7 +173,7 @@ TEST_F(BeamTest, AListIsAPathOfItsBeginnings) {
       if (s.shots.size() == fails) return std::nullopt;
       return -static_cast<double>(s.shots.size());
     });
-    const QueryNodes nodes = score_sequence(scorer, set_, {query_, list});
+    const QueryNodes nodes = run_search(scorer, PathSearch(set_, {query_, list}));
     std::vector<Path> wanted = {{}, {list[0]}, {list[0], list[1]}, list};
     if (fails == 2) wanted.pop_back();  // nothing comes after what could not be scored
     EXPECT_EQ(paths(nodes), wanted);
