@@ -1,4 +1,5 @@
 #include "core/atomic_file.h"
+#include "core/fail_point.h"
 #include "core/narrow.h"
 #include "data/hdf5_call.h"
 
@@ -142,6 +143,7 @@ void Hdf5Writer::commit() {
   SABER_HDF5(io, temporary_.string(), H5Fflush(file_.get(), H5F_SCOPE_GLOBAL));
   SABER_HDF5(io, temporary_.string(), file_.reset());
   sync_path(temporary_);
+  fail_point("hdf5:before-rename");
   rename_durable(temporary_, path_);
   committed_ = true;
 }

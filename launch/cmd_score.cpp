@@ -8,6 +8,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/fail_point.h"
 #include "core/log.h"
 #include "core/narrow.h"
 #include "core/progress.h"
@@ -96,7 +97,10 @@ Plan make_plan(const ScoreSettings& settings, const EmbeddingSet& set, const Sco
   std::vector<std::int64_t> ids;
   for (const std::int64_t row : rows) ids.push_back(set.id[to_index(row)]);
   plan.done = is_done(settings, origin, ids);
-  if (plan.done) return plan;
+  if (plan.done) {
+    fs::remove_all(journal_folder(settings));  // a kill between the tree and this left them
+    return plan;
+  }
   const JournalContents journals = read_journals(journal_folder(settings), origin);
   plan.attempt = journals.next_attempt;
   std::set<std::int64_t> scored;
@@ -156,7 +160,8 @@ void write_tree(const ScoreSettings& settings, const EmbeddingSet& set, const Sc
   ensure(queries.size() == wanted.size(), "every query has a journal record when the tree is written");
   const ScoreTree tree = build_score_tree(origin, std::move(queries));
   write_score_tree(settings.output, tree);
-  fs::remove_all(journal_folder(settings));
+  fail_point("score:tree-written");
+  fs::remove_all(journal_folder(settings));  // only now: the tree is on the disk
   spdlog::info("wrote {}: {} queries, {} scored sequences", settings.output, wanted.size(), tree.size());
 }
 

@@ -7,9 +7,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/fail_point.h"
+#include "tests/support/recorded_calls.h"
 
 namespace saber {
 namespace {
@@ -83,6 +85,25 @@ TEST_F(AtomicFile, FoldersAreCreatedOrRefused) {
   EXPECT_NO_THROW(create_folders(folder_ / "a" / "b"));
   write_file_durable(folder_ / "file", "");
   EXPECT_THROW(create_folders(folder_ / "file" / "b"), Error);
+}
+
+using Calls = std::vector<std::string>;
+
+TEST_F(AtomicFile, BytesAreOnTheDiskBeforeTheNameAndTheNameBeforeTheReturn) {
+  const auto calls = test::recorded_calls(folder_, [&] { write_file_atomic(folder_ / "f", "bytes"); });
+  EXPECT_EQ(calls, (Calls{"write .f.tmp", "sync .f.tmp", "rename .f.tmp f", "sync ."}));
+}
+
+TEST_F(AtomicFile, ADurableFileIsSyncedAfterItsLastByte) {
+  const auto calls = test::recorded_calls(folder_, [&] { write_file_durable(folder_ / "f", "bytes"); });
+  EXPECT_EQ(calls, (Calls{"write f", "sync f"}));
+}
+
+TEST_F(AtomicFile, ARenameSyncsTheFolderThatHoldsTheNewName) {
+  create_folders(folder_ / "to");
+  write_file_durable(folder_ / "f", "bytes");
+  const auto calls = test::recorded_calls(folder_, [&] { rename_durable(folder_ / "f", folder_ / "to" / "g"); });
+  EXPECT_EQ(calls, (Calls{"rename f to/g", "sync to"}));
 }
 
 // How a child that calls the fail point "here" three times ends: its exit status, or minus the signal.

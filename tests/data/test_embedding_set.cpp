@@ -168,6 +168,16 @@ TEST_F(EmbeddingSetFile, PixelsInsteadOfUris) {
   EXPECT_EQ(read.pixel_width, 3);
   EXPECT_TRUE(read.same_picture(3, 5));
   EXPECT_FALSE(read.same_picture(5, 6));
+
+  EmbeddingSet changed = set;
+  changed.pixels[100] ^= 1;
+  write_embedding_set(folder_ / "changed.h5", changed);
+  EXPECT_NE(read_embedding_set(folder_ / "changed.h5").fingerprint, read.fingerprint) << "one pixel";
+  changed = set;
+  std::swap(changed.pixel_height, changed.pixel_width);
+  write_embedding_set(folder_ / "changed.h5", changed);
+  EXPECT_NE(read_embedding_set(folder_ / "changed.h5").fingerprint, read.fingerprint) << "another shape";
+
   Hdf5Surgery(path_).store_variable_strings("/image_uri", std::vector<std::string>(kRows, "a.png"),
                                             Storage::contiguous);
   expect_bad_input({"/pixels", "/image_uri", "one of them"}, [&] { read_embedding_set(path_); });

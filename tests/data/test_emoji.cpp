@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -32,7 +33,7 @@ std::string colour_of(std::uint32_t code_point) {
 }
 
 std::filesystem::path written(const std::string& text) {
-  const auto path = std::filesystem::path(testing::TempDir()) / "emoji-test-of-a-test.txt";
+  const auto path = std::filesystem::path(testing::TempDir()) / ("emoji-test-" + std::to_string(::getpid()) + ".txt");
   std::ofstream(path) << text;
   return path;
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/error.h"
 #include "core/narrow.h"
@@ -59,6 +60,20 @@ TEST(SamplingPlan, EpochsAndSeedsDiffer) {
   const SamplingPlan plan = example();
   EXPECT_NE(epoch_of(plan, 0), epoch_of(plan, 1));
   EXPECT_NE(epoch_of(plan, 0), epoch_of(example(8), 0));
+}
+
+// Not only their order: other units meet in a batch.
+TEST(SamplingPlan, EveryEpochPutsTogetherOtherUnits) {
+  const SamplingPlan plan = example();
+  const auto units_together = [&](std::int64_t epoch) {
+    std::set<std::set<std::int64_t>> batches;
+    for (const auto& batch : epoch_of(plan, epoch)) batches.emplace(batch.begin(), batch.end());
+    return batches;
+  };
+  for (std::int64_t epoch = 1; epoch < 4; ++epoch) {
+    for (std::int64_t earlier = 0; earlier < epoch; ++earlier)
+      EXPECT_NE(units_together(epoch), units_together(earlier)) << epoch << " and " << earlier;
+  }
 }
 
 TEST(SamplingPlan, BatchesOfGroupsAreMixed) {

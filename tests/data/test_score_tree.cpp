@@ -10,6 +10,7 @@
 #include "core/random.h"
 #include "tests/data/hdf5_surgery.h"
 #include "tests/data/temporary_folder.h"
+#include "tests/support/recorded_calls.h"
 
 namespace saber {
 namespace {
@@ -61,6 +62,14 @@ TEST(ScoreTree, RowsAreOrderedByQueryDepthParentIcd) {
   EXPECT_EQ(tree.reward[5], -1.5);
   EXPECT_EQ(tree.status[6], NodeStatus::prefix_only);
   EXPECT_TRUE(std::isnan(tree.reward[6]));
+}
+
+// The journals go as soon as it has been written.
+TEST(ScoreTree, IsOnTheDiskWhenItHasBeenWritten) {
+  TemporaryFolder folder;
+  const ScoreTree tree = build_score_tree(example_origin(), {example_nodes(2)});
+  const auto calls = test::recorded_calls(folder / ".", [&] { write_score_tree(folder / "a.h5", tree); });
+  EXPECT_EQ(calls, (std::vector<std::string>{"sync .a.h5.tmp", "rename .a.h5.tmp a.h5", "sync ."}));
 }
 
 TEST(ScoreTree, BytesDoNotDependOnTheOrderOfArrival) {

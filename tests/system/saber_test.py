@@ -101,6 +101,9 @@ class Running:
                 pids[int(rank[1])] = int(entry.name)
         return pids
 
+    def errors_so_far(self):
+        return os.pread(self.errors.fileno(), 1 << 20, 0).decode(errors="replace")
+
     def stop(self):
         """mpirun takes its ranks along when it is asked to end; if it does not listen, each is ended here."""
         if self.process.poll() is not None:

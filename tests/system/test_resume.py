@@ -4,6 +4,8 @@ import random
 import shutil
 import unittest
 
+import h5py
+
 import saber_test
 from saber_test import json_lines, run, run_well, sha256, trained_files
 
@@ -228,6 +230,34 @@ class TwoStages(unittest.TestCase):
         result = run(self.args(folder, lvlm__weights=other))
         self.assertEqual(result.status, 2, result)
         self.assertIn("was trained on score trees and an LVLM", result.lines("error")[0])
+
+
+class ReinforceAlone(unittest.TestCase):
+    """Without score trees only the data's own fingerprint tells that they have changed."""
+
+    def test_changed_data_are_refused(self):
+        world = saber_test.demo_world()
+        folder = saber_test.work / "reinforce-alone"
+
+        def args(**changes):
+            return world.train_args(folder, **{
+                "train__scores": "", "train__stages": "reinforce 6 steps", "train__reinforce__batch_size": 2,
+                "train__reinforce__group_size": 2, "train__reinforce__shots": 2, "train__checkpoint_every": 2, **changes})
+
+        run_well(args(train__max_steps=2))
+        changed = saber_test.work / "changed.h5"
+        shutil.copy(world.embeddings, changed)
+        with h5py.File(changed, "r+") as file:
+            row = file["split"][:].tolist().index(0)
+            file["image"][row, 0] += 0.25
+        before = saber_test.listing(folder)
+        result = run(args(data__embeddings=changed))
+        self.assertEqual(result.status, 2, result)
+        self.assertIn("was trained on a data set with fingerprint", result.lines("error")[0])
+        self.assertEqual(saber_test.listing(folder), before)
+        # Where the same data lie does not matter.
+        shutil.copy(world.embeddings, changed)
+        self.assertIn("resumed from", run_well(args(data__embeddings=changed)).stderr)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,26 @@ class ScoreTree(unittest.TestCase):
         self.assertRegex(result.stderr, rf"\d+ of {NUM_QUERIES} queries are in the journals already")
         self.check_finished(self.output)
 
+    def test_killed_before_the_tree_is_there(self):
+        """The journals are all that there is: nothing in them may be lost, or scored again."""
+        result = run(self.args(self.output), ranks=2, env={"SABER_FAIL_POINT": "hdf5:before-rename"})
+        self.assertNotEqual(result.status, 0, result)
+        self.assertFalse(self.output.exists(), result)
+        self.assertEqual(sum(map(self.num_records, self.journals.glob("*.journal"))), NUM_QUERIES, result)
+        result = run_well(self.args(self.output), ranks=2)
+        self.assertIn(f"{NUM_QUERIES} of {NUM_QUERIES} queries are in the journals already", result.stderr)
+        self.check_finished(self.output)
+
+    def test_killed_before_the_journals_are_removed(self):
+        """The tree is whole; the next start has nothing to score and removes them."""
+        result = run(self.args(self.output), ranks=2, env={"SABER_FAIL_POINT": "score:tree-written"})
+        self.assertNotEqual(result.status, 0, result)
+        self.assertEqual(sha256(self.output), sha256(self.golden))
+        self.assertTrue(self.journals.exists(), result)
+        result = run_well(self.args(self.output), ranks=2)
+        self.assertIn("is complete, nothing to do", result.stderr)
+        self.check_finished(self.output)
+
     def test_torn_last_record_is_dropped(self):
         self.kill_in_the_middle(ranks=2, rank=0)
         journal = max(self.journals.glob("*.journal"), key=self.num_records)

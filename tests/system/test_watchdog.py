@@ -106,6 +106,25 @@ class Watchdog(unittest.TestCase):
 
 
 class Train(unittest.TestCase):
+    def test_the_first_step_has_a_deadline_of_its_own(self):
+        world = saber_test.demo_world()
+        # One step takes about four seconds: a rank can be stopped within the first.
+        args = world.train_args(saber_test.work / "first-step", train__scores="", train__stages="reinforce 2 steps",
+                                train__reinforce__batch_size=24, train__reinforce__group_size=200,
+                                comm__first_deadline_s=3, comm__deadline_s=600)
+        running = Running(args, ranks=2)
+        self.addCleanup(running.stop)
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit and "parameters, 2 ranks" not in running.errors_so_far():
+            time.sleep(0.01)
+        saber_test.os.kill(running.rank_pids()[1], saber_test.signal.SIGSTOP)
+        start = time.monotonic()
+        result = running.wait(60)
+        self.assertEqual(result.status, STUCK, result)
+        self.assertLess(time.monotonic() - start, 3 + 20, result)
+        self.assertRegex(result.stderr, r"rank 0\] \[error\] waited 3 s in .*longer than comm.first_deadline_s "
+                                        r"\(3 s\), for rank 1 on .*no heartbeat", result)
+
     def test_a_rank_of_a_training_run_is_stopped(self):
         world = saber_test.scored_world()
         folder = saber_test.work / "stopped"

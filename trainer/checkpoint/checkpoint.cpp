@@ -135,7 +135,7 @@ void verify(const fs::path& folder) {
   }
 }
 
-// Cheap form of verify for retention, which must not read every old checkpoint at every save.
+// Cheap form of verify: no file but the manifest is read.
 bool looks_complete(const fs::path& folder) {
   try {
     const json manifest = read_manifest(folder);
@@ -187,13 +187,24 @@ void write_folder(const fs::path& folder, const Checkpoint& checkpoint) {
   sync_path(folder);
 }
 
-// Counts complete checkpoints only: a damaged one is no reason to remove one that still loads.
+// Counts only checkpoints that verify: a damaged one, even of the right sizes, is no reason to remove one that still
+// loads. Checksums are compared only when there is one to remove, and only of those that stay instead: `keep` - 1 of
+// them, since `newest` was verified or written just now. No memory of earlier checks stands in for reading: a bit that
+// flips on the disk changes neither size nor time.
 void retain(const fs::path& run_folder, std::int64_t newest, std::int64_t keep) {
-  std::int64_t kept = 0;
+  std::vector<fs::path> complete;  // newest first
   for (const std::int64_t step : list_checkpoints(run_folder)) {
     const fs::path folder = checkpoints_of(run_folder) / step_name(step);
-    if (step > newest || !looks_complete(folder)) continue;
-    if (++kept > keep) retire(folder);
+    if (step <= newest && looks_complete(folder)) complete.push_back(folder);
+  }
+  if (size_of(complete) <= keep) return;
+  std::int64_t kept = 0;
+  for (const fs::path& folder : complete) {
+    if (kept == keep) {
+      retire(folder);
+    } else if (folder.filename() == step_name(newest) || verifies(folder)) {
+      ++kept;
+    }
   }
 }
 

@@ -34,8 +34,9 @@ struct Checkpoint {
 };
 
 // Rank 0 only. Everything is on the disk (fsync of files and folders) when it returns. A temporary folder that an
-// earlier kill left is removed first. Afterwards at most `keep` checkpoints stay; older ones are renamed away, then
-// removed. If the step's folder exists already and verifies, nothing is written.
+// earlier kill left is removed first. Afterwards older checkpoints than the newest `keep` that verify are renamed away,
+// then removed; those of later steps and incomplete ones stay. If the step's folder exists already and verifies,
+// nothing is written.
 void save_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint, std::int64_t keep);
 
 // Rank 0 only. Removes what a killed save left under a temporary name, or half removed.

@@ -16,6 +16,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "tests/support/recorded_calls.h"
 
 namespace saber {
 namespace {
@@ -50,6 +51,14 @@ class CheckpointFolder : public testing::Test {
   // Without fsync, which would take most of the time of tests that damage a file thousands of times.
   static void overwrite(const fs::path& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+  }
+
+  // Changes one bit of the weights, and no size.
+  void flip_bit(std::int64_t step) const {
+    const fs::path path = folder(step) / "model.safetensors";
+    std::string bytes = read_file(path);
+    bytes.back() = static_cast<char>(bytes.back() ^ 1);
+    overwrite(path, bytes);
   }
 
   fs::path folder(std::int64_t step) const {
@@ -211,6 +220,55 @@ TEST_F(CheckpointFolder, RetentionKeepsTheNewestThatAreComplete) {
   EXPECT_EQ(list_checkpoints(run_), (std::vector<std::int64_t>{5, 4, 3}));
   save(6, 2);
   EXPECT_EQ(list_checkpoints(run_), (std::vector<std::int64_t>{6, 5, 4}));
+}
+
+TEST_F(CheckpointFolder, ANewerDamagedOneDoesNotRemoveTheOneJustSaved) {
+  save(5);
+  flip_bit(5);
+  save(3, 1);
+  EXPECT_EQ(newest_step(), 3);
+  // Nor does a newer one that loads.
+  save(6);
+  save(4, 1);
+  EXPECT_EQ(list_checkpoints(run_), (std::vector<std::int64_t>{6, 5, 4}));
+}
+
+TEST_F(CheckpointFolder, ADamagedOneOfEqualSizeIsReplaced) {
+  save(1);
+  flip_bit(1);
+  save(1);
+  EXPECT_EQ(newest_step(), 1);
+}
+
+TEST_F(CheckpointFolder, ADamagedOneOfEqualSizeIsNotCountedAsKept) {
+  for (const std::int64_t step : {1, 2, 3}) save(step);
+  flip_bit(3);
+  save(4, 2);
+  EXPECT_EQ(list_checkpoints(run_), (std::vector<std::int64_t>{4, 3, 2}));
+  flip_bit(4);
+  EXPECT_EQ(newest_step(), 2) << "two good ones were kept";
+  // Once two newer ones verify, the damaged ones go, too.
+  save(5, 2);
+  save(6, 2);
+  EXPECT_EQ(list_checkpoints(run_), (std::vector<std::int64_t>{6, 5}));
+}
+
+TEST_F(CheckpointFolder, ASaveIsOnTheDiskBeforeItIsSeenAndBeforeAnOlderOneGoes) {
+  save(1);
+  const auto names = test::recorded_calls(run_, [&] { save(2, 1); });
+  const std::string temporary = "checkpoints/.tmp-step-00000002";
+  std::vector<std::string> wanted = {"sync ."};
+  for (const std::string name :
+       {"model.safetensors", "optimizer-00000-of-00001.safetensors", "config.json", "state.json", "manifest.json"}) {
+    wanted.push_back("write " + temporary + "/" + name);
+    wanted.push_back("sync " + temporary + "/" + name);
+  }
+  wanted.push_back("sync " + temporary);
+  wanted.push_back("rename " + temporary + " checkpoints/step-00000002");
+  wanted.emplace_back("sync checkpoints");
+  wanted.emplace_back("rename checkpoints/step-00000001 checkpoints/.old-step-00000001");
+  wanted.emplace_back("sync checkpoints");
+  EXPECT_EQ(names, wanted);
 }
 
 TEST_F(CheckpointFolder, LeftoversAreRemovedAtTheNextSave) {

@@ -179,6 +179,30 @@ TEST(SaberModel, ReadsMoreShotsThanItHasPositionsFor) {
   }
 }
 
+// A model that has learned more positions, all beyond those of `few` equal to its last, gives the same values.
+TEST(SaberModel, PositionsBeyondTheLearnedOnesAreTheLast) {
+  const torch::NoGradGuard no_grad;
+  for (const Kind& kind : all_kinds()) {
+    ModelSettings settings = settings_of(kind);
+    settings.max_shots = 2;
+    SaberModel few(settings, EmbeddingWidths{8, 8}, 1);
+    settings.max_shots = 7;
+    SaberModel many(settings, EmbeddingWidths{8, 8}, 1);
+    test::randomise(*few, 2, 0.3);
+    for (const auto& item : few->named_parameters()) {
+      const torch::Tensor last =
+          item.key() == "position" ? item.value().narrow(0, 3, 1).expand({5, -1}) : torch::Tensor();
+      const torch::Tensor wanted = last.defined() ? torch::cat({item.value(), last}) : item.value();
+      torch::Tensor copy = many->named_parameters()[item.key()];
+      ASSERT_EQ(copy.sizes(), wanted.sizes()) << item.key();
+      copy.copy_(wanted);
+    }
+    const QueryBatch queries = random_queries(2, {8, 8}, torch::kFloat32);
+    const torch::Tensor shots = torch::randn({2, 7, 16});
+    EXPECT_TRUE(torch::equal(few(queries, shots), many(queries, shots))) << kind;
+  }
+}
+
 std::int64_t num_parameters(SaberModel& model) {
   std::int64_t count = 0;
   for (const torch::Tensor& p : model->parameters()) count += p.numel();

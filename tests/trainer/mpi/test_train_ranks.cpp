@@ -2,6 +2,9 @@
 // AdamW. That all ranks hold the same bits is a test of its own.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <utility>
+
 #include "tests/data/temporary_folder.h"
 #include "tests/trainer/mpi/train_world.h"
 
@@ -213,6 +216,32 @@ TEST(TrainRanks, ALossThatIsNoNumberStopsAllRanks) {
     trainer.model()->named_parameters()["log_scale"].fill_(std::nan(""));
   }
   testing_data::expect_error(ErrorKind::internal, {"step 2", "nan", "learning_rate"}, [&] { trainer.step(); });
+}
+
+// The gradient of one weight of one rank overflows beside a finite loss: no rank's weights take the step.
+TEST(TrainRanks, AGradientThatIsNoFiniteNumberStopsAllRanksBeforeTheUpdate) {
+  const std::pair<double, const char*> cases[] = {{HUGE_VAL, "gradient norm inf"}, {NAN, "gradient norm nan"}};
+  for (const auto& [value, words] : cases) {
+    World world({"listwise 20 epochs"}, torch::kFloat32);
+    Trainer trainer = world.trainer(world.model());
+    trainer.step();
+    if (mpi_world().rank() + 1 == mpi_world().world_size()) {
+      trainer.model()->named_parameters()["head.weight"].register_hook([bad = value](const torch::Tensor& gradient) {
+        torch::Tensor changed = gradient.clone();
+        changed.view(-1)[3].fill_(bad);
+        return changed;
+      });
+    }
+    const auto weights = [&] {
+      std::vector<torch::Tensor> all;
+      for (const torch::Tensor& p : trainer.model()->parameters()) all.push_back(p.detach().flatten());
+      return torch::cat(all);
+    };
+    const torch::Tensor before = weights();
+    testing_data::expect_error(ErrorKind::internal, {"step 2", "loss ", words}, [&] { trainer.step(); });
+    EXPECT_TRUE(torch::equal(weights(), before)) << words;
+    EXPECT_EQ(trainer.steps_done(), 1) << words;
+  }
 }
 
 }  // namespace

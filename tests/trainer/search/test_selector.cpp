@@ -222,7 +222,7 @@ TEST_F(SelectorTest, ABeamOfThreeIsAtLeastAsGoodAsGreedyAndDoesNotDependOnTheBat
     const Selection alone = select_with(model, {queries_[q]}, beam)[0];
     EXPECT_EQ(alone.rows, together[q].rows);
     EXPECT_EQ(alone.log_probabilities, together[q].log_probabilities);
-    EXPECT_EQ(Rows(alone.rows.begin(), alone.rows.end()).size(), 4U);
+    EXPECT_EQ(std::set<std::int64_t>(alone.rows.begin(), alone.rows.end()).size(), 4U);
     sum += log_probability(alone);
     greedy_sum += log_probability(greedy[q]);
   }
