@@ -13,6 +13,10 @@ import tempfile
 
 # Each folder includes from itself and from those before it.
 ORDER = ["core", "comm", "data", "trainer", "launch"]
+# The rooms inside trainer/, by the same rule. The files directly in trainer/ stand above them all.
+ROOMS = ["formats", "model", "lvlm", "reward", "library", "search", "baselines", "objective", "optimiser", "checkpoint"]
+# Rooms that may not include from a room which stands before them, because they have no business there.
+ROOM_LIMITS = {"objective": ["formats", "model", "reward", "library", "search", "objective"]}
 OUTSIDE = ["tests", "bench"]  # may include from all of them
 MAX_LINES = 400
 SOURCE_ENDINGS = (".cpp", ".h", ".cu", ".cuh")
@@ -62,6 +66,30 @@ def matches(path, patterns):
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
+def room_of(path):
+    """The room inside trainer/ that holds a file; "" for a file directly in trainer/; None for one elsewhere."""
+    parts = path.split("/")
+    if parts[0] != "trainer" or len(parts) < 2:
+        return None
+    return parts[1] if len(parts) > 2 else ""
+
+
+def check_room(path, header):
+    """What is wrong with a file of trainer/ including another one; nothing when it may."""
+    room, target = room_of(path), room_of(header)
+    if room is None:
+        return None
+    for name in (room, target):
+        if name and name not in ROOMS:
+            return f"includes {header}: trainer/{name}/ has no place in the order of the rooms ({', '.join(ROOMS)})"
+    if not room or target is None:
+        return None
+    allowed = ROOM_LIMITS.get(room, ROOMS[:ROOMS.index(room) + 1])
+    if target in allowed:
+        return None
+    return f"includes {header}, but trainer/{room}/ may include only from {', '.join(allowed)}"
+
+
 def check_include(path, header):
     """What is wrong with `path` including `header`; nothing when it may."""
     folder, target = path.split("/")[0], header.split("/")[0]
@@ -69,6 +97,9 @@ def check_include(path, header):
         return f"includes {header}, but {folder}/ may include only from {', '.join(ORDER[:ORDER.index(folder) + 1])}"
     if folder in ORDER and target in OUTSIDE:
         return f"includes {header}, but the library may not depend on {target}/"
+    message = check_room(path, header)
+    if message:
+        return message
     if header.startswith(TORCH) and matches(path, WITHOUT_TORCH):
         return f"includes {header}, but {folder}/ stays free of LibTorch"
     for name, homes in HOMES.items():
@@ -119,6 +150,26 @@ CASES = [
     ("data/deep/a.h", '#include "trainer/b.h"\n', "may include only from core, comm, data"),
     ("trainer/model/a.cpp", '#include "launch/b.h"\n', "may include only from"),
     ("trainer/model/a.cpp", '#include "data/b.h"\n#include "comm/b.h"\n#include <torch/torch.h>\n', ""),
+    ("trainer/model/a.cpp", '#include "trainer/formats/b.h"\n#include "trainer/model/c.h"\n', ""),
+    ("trainer/model/a.cpp", '#include "trainer/reward/b.h"\n', "trainer/model/ may include only from formats, model"),
+    ("trainer/formats/a.h", '#include "trainer/model/b.h"\n', "may include only from formats"),
+    ("trainer/model/a.h", '#include "trainer/lvlm/b.h"\n', "may include only from formats, model"),
+    ("trainer/lvlm/a.h", '#include "trainer/reward/b.h"\n', "may include only from formats, model, lvlm"),
+    ("trainer/reward/a.h", '#include "trainer/library/b.h"\n', "trainer/reward/ may include only"),
+    ("trainer/library/a.h", '#include "trainer/search/b.h"\n', "trainer/library/ may include only"),
+    ("trainer/search/a.h", '#include "trainer/baselines/b.h"\n', "trainer/search/ may include only"),
+    ("trainer/baselines/a.h", '#include "trainer/objective/b.h"\n', "trainer/baselines/ may include only"),
+    ("trainer/objective/a.h", '#include "trainer/optimiser/b.h"\n', "trainer/objective/ may include only"),
+    ("trainer/objective/a.h", '#include "trainer/baselines/b.h"\n', "trainer/objective/ may include only"),
+    ("trainer/objective/a.h", '#include "trainer/lvlm/b.h"\n', "trainer/objective/ may include only"),
+    ("trainer/objective/a.h", "".join(f'#include "trainer/{room}/b.h"\n' for room in ROOM_LIMITS["objective"]), ""),
+    ("trainer/optimiser/a.h", '#include "trainer/checkpoint/b.h"\n', "trainer/optimiser/ may include only"),
+    ("trainer/checkpoint/a.h", "".join(f'#include "trainer/{room}/b.h"\n' for room in ROOMS), ""),
+    ("trainer/checkpoint/a.h", '#include "trainer/stage.h"\n', "trainer/checkpoint/ may include only"),
+    ("trainer/search/deep/a.h", '#include "trainer/baselines/b.h"\n', "trainer/search/ may include only"),
+    ("trainer/a.cpp", "".join(f'#include "trainer/{room}/b.h"\n' for room in ROOMS) + '#include "trainer/c.h"\n', ""),
+    ("trainer/attic/a.h", '#include "core/b.h"\n', "trainer/attic/ has no place"),
+    ("trainer/a.h", '#include "trainer/attic/b.h"\n', "trainer/attic/ has no place"),
     ("launch/a.cpp", '#include "trainer/b.h"\n#include "core/b.h"\n', ""),
     ("launch/a.cpp", '#include "tests/b.h"\n', "may not depend on tests/"),
     ("tests/trainer/a.cpp", '#include "launch/b.h"\n#include "tests/c.h"\n', ""),
