@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import unittest
 
 import h5py
 
