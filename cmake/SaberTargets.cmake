@@ -1,3 +1,5 @@
+option(SABER_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer (tools/sanitize)" OFF)
+
 # saber_settings(TARGET): the warnings and language level of every target of this project.
 function(saber_settings target)
   target_compile_features(${target} PUBLIC cxx_std_20)
@@ -6,6 +8,11 @@ function(saber_settings target)
                                            -Wno-restrict)  # g++ 12 reports it falsely for std::string
   if(SABER_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(SABER_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+                                             -fno-omit-frame-pointer -O1 -g1)
+    target_link_options(${target} PRIVATE -fsanitize=address,undefined)
   endif()
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
   get_target_property(type ${target} TYPE)
