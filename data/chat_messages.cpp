@@ -1,5 +1,7 @@
 #include "data/chat_messages.h"
 
+#include <fmt/format.h>
+
 #include "core/narrow.h"
 #include "data/png.h"
 
@@ -52,11 +54,11 @@ Json chat_messages(const PromptStyle& style, const EmbeddingSet& queries, std::i
       messages.push_back(message("assistant", result));
       parts = Json::array();
     } else {
-      append_row(parts, library, row, "Question: " + question + "\nAnswer: " + result);
+      append_row(parts, library, row, fmt::format("Question: {}\nAnswer: {}", question, result));
     }
   }
   const std::string& question = queries.text_query[to_index(query_row)];
-  append_row(parts, queries, query_row, style.multi_turn ? question : "Question: " + question + "\nAnswer:");
+  append_row(parts, queries, query_row, style.multi_turn ? question : fmt::format("Question: {}\nAnswer:", question));
   messages.push_back(message("user", std::move(parts)));
   return messages;
 }

@@ -34,11 +34,13 @@ std::optional<Checkpoint> checkpoint_to_resume(const Settings& settings, const E
 }
 
 void resume(const MpiSession& session, const Settings& settings, const EmbeddingSet& set, Trainer& trainer) {
-  std::string chosen = session.on_root([&]() -> std::string {
-    const std::optional<Checkpoint> found = checkpoint_to_resume(settings, set, trainer.stages());
+  std::optional<Checkpoint> found;  // on rank 0, which has verified and read it
+  const std::string chosen = session.on_root([&]() -> std::string {
+    found = checkpoint_to_resume(settings, set, trainer.stages());
     return found ? found->folder.string() : "";
   });
   if (chosen.empty()) return;
+  verify_on_other_hosts(session, chosen);
   Reinforce* const reinforce = reinforce_of(trainer.stages());
   // Rank 0 reads for all: what the ranks know must be the same. Also rewards of steps after the checkpoint, which are
   // done again: nothing is scored again.
@@ -47,7 +49,7 @@ void resume(const MpiSession& session, const Settings& settings, const Embedding
                                 : read_file(std::filesystem::path(settings.run_folder) / "samples.jsonl");
   });
   session.on_all([&] {
-    trainer.restore(load_checkpoint(chosen));
+    trainer.restore(found ? *found : load_checkpoint(chosen, /*verified_before=*/true));
     if (reinforce == nullptr) return;
     for_each_reward(samples,
                     [&](const std::string& name, std::optional<double> reward) { reinforce->add(name, reward); });

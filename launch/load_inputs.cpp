@@ -24,13 +24,6 @@ T checked_on_root(const MpiSession& session, const std::function<T()>& read) {
   return std::move(*value);
 }
 
-Checkpoint read_checkpoint(const std::filesystem::path& folder) {
-  if (std::filesystem::exists(folder / "manifest.json")) return load_checkpoint(folder);
-  std::optional<Checkpoint> found = load_newest_checkpoint(folder);
-  if (!found) throw_bad_input("holds no checkpoint", folder.string(), "train first, or name another run in run.dir");
-  return std::move(*found);
-}
-
 SaberModel model_of(const Checkpoint& checkpoint, const EmbeddingWidths& widths) {
   Settings stored;
   stored.schema.restore(checkpoint.config);
@@ -68,12 +61,28 @@ HeadOptions head_options(const Settings& settings, c10d::ProcessGroup& group) {
 }
 
 std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::filesystem::path& folder) {
-  return session.on_root([&] { return read_checkpoint(folder).folder.string(); });
+  const std::filesystem::path agreed = session.on_root([&] {
+    if (std::filesystem::exists(folder / "manifest.json")) {
+      verify_checkpoint(folder);
+      return folder.string();
+    }
+    const auto found = find_newest_checkpoint(folder);
+    if (!found) throw_bad_input("holds no checkpoint", folder.string(), "train first, or name another run in run.dir");
+    return found->string();
+  });
+  verify_on_other_hosts(session, agreed);
+  return agreed;
+}
+
+void verify_on_other_hosts(const MpiSession& session, const std::filesystem::path& step_folder) {
+  session.on_all([&] {
+    if (session.local_rank() == 0 && !session.is_root()) verify_checkpoint(step_folder);
+  });
 }
 
 TrainedModel load_trained_model(const std::filesystem::path& folder, const EmbeddingSet& set,
                                 const EmbeddingWidths& widths, const torch::Device& device) {
-  const Checkpoint checkpoint = read_checkpoint(folder);
+  const Checkpoint checkpoint = load_checkpoint(folder, /*verified_before=*/true);
   const bool id_table = checkpoint.config.at("model").at("kind") == "id_table";
   if (id_table && checkpoint.state.data_fingerprint != set.fingerprint) {
     throw_bad_input(

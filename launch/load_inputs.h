@@ -30,13 +30,17 @@ struct TrainedModel {
 };
 
 // The step-… folder of a run folder's newest checkpoint, or the one that is named, the same on all ranks whatever a run
-// that still goes on saves meanwhile. Collective; throws bad_input on all ranks when there is none.
+// that still goes on saves meanwhile. It is verified once on every host. Collective; throws bad_input on all ranks when
+// there is none.
 std::filesystem::path agree_on_checkpoint(const MpiSession& session, const std::filesystem::path& run_or_step_folder);
 
-// The model of a run folder's newest checkpoint, or of one step-… folder, on `device`, in float32 and without
-// gradients, for a library of this data set. Throws bad_input when there is none, or when it was built for embeddings
-// of other widths, or, where it knows the library by number alone, for another data set. Not collective.
-TrainedModel load_trained_model(const std::filesystem::path& run_or_step_folder, const EmbeddingSet& set,
+// One rank of every host but rank 0's, which has done so, verifies the folder. Collective: all ranks fail together.
+void verify_on_other_hosts(const MpiSession& session, const std::filesystem::path& step_folder);
+
+// The model of a checkpoint's folder that all ranks agreed on, on `device`, in float32 and without gradients, for a
+// library of this data set. Throws bad_input when it was built for embeddings of other widths, or, where it knows the
+// library by number alone, for another data set. Not collective.
+TrainedModel load_trained_model(const std::filesystem::path& step_folder, const EmbeddingSet& set,
                                 const EmbeddingWidths& widths, const torch::Device& device);
 
 }  // namespace saber

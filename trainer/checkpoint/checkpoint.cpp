@@ -123,19 +123,21 @@ json read_manifest(const fs::path& folder) {
   return manifest;
 }
 
-// Compares every size and checksum with the manifest.
-void verify(const fs::path& folder) {
-  const json manifest = read_manifest(folder);
-  const json found = describe_files(folder);
-  for (const std::string name : kFiles) {
-    if (found[name] == manifest["files"][name]) continue;
-    throw_bad_input(
-        fmt::format("does not verify: found {}, wanted {}", found[name].dump(), manifest["files"][name].dump()),
-        (folder / name).string());
+// The state of the step that the folder's name says; throws otherwise.
+TrainState read_state(const fs::path& folder) {
+  const json stored = read_json(folder / kState);
+  TrainState state;
+  try {
+    state = state_from(stored);
+  } catch (const json::exception& error) {
+    throw_bad_input(fmt::format("is not the state of a run: {}", error.what()), (folder / kState).string());
   }
+  if (step_name(state.step) != folder.filename())
+    throw_bad_input(fmt::format("is of step {}, unlike its folder", state.step), (folder / kState).string());
+  return state;
 }
 
-// Cheap form of verify: no file but the manifest is read.
+// Cheap form of verify_checkpoint: no file but the manifest is read.
 bool looks_complete(const fs::path& folder) {
   try {
     const json manifest = read_manifest(folder);
@@ -149,7 +151,7 @@ bool looks_complete(const fs::path& folder) {
 
 bool verifies(const fs::path& folder) {
   try {
-    verify(folder);
+    verify_checkpoint(folder);
     return true;
   } catch (const Error&) {
     return false;
@@ -253,11 +255,12 @@ std::vector<std::int64_t> list_checkpoints(const fs::path& run_folder) {
   return steps;
 }
 
-std::optional<Checkpoint> load_newest_checkpoint(const fs::path& run_folder) {
+std::optional<fs::path> find_newest_checkpoint(const fs::path& run_folder) {
   const std::vector<std::int64_t> steps = list_checkpoints(run_folder);
   for (const std::int64_t step : steps) {
     try {
-      return load_checkpoint(checkpoints_of(run_folder) / step_name(step));
+      verify_checkpoint(checkpoints_of(run_folder) / step_name(step));
+      return checkpoints_of(run_folder) / step_name(step);
     } catch (const Error& error) {
       spdlog::warn("passed over the checkpoint of step {}: {}", step, error.what());
     }
@@ -267,20 +270,29 @@ std::optional<Checkpoint> load_newest_checkpoint(const fs::path& run_folder) {
                   "start a new run.dir, or restore the folder from a copy");
 }
 
-Checkpoint load_checkpoint(const fs::path& step_folder) {
-  verify(step_folder);
+std::optional<Checkpoint> load_newest_checkpoint(const fs::path& run_folder) {
+  const std::optional<fs::path> found = find_newest_checkpoint(run_folder);
+  return found ? std::optional(load_checkpoint(*found, /*verified_before=*/true)) : std::nullopt;
+}
+
+void verify_checkpoint(const fs::path& folder) {
+  const json manifest = read_manifest(folder);
+  const json found = describe_files(folder);
+  for (const std::string name : kFiles) {
+    if (found[name] == manifest["files"][name]) continue;
+    throw_bad_input(
+        fmt::format("does not verify: found {}, wanted {}", found[name].dump(), manifest["files"][name].dump()),
+        (folder / name).string());
+  }
+  read_state(folder);
+}
+
+Checkpoint load_checkpoint(const fs::path& step_folder, bool verified_before) {
+  if (!verified_before) verify_checkpoint(step_folder);
   Checkpoint out;
   out.folder = step_folder;
   out.config = read_json(step_folder / kConfig);
-  const json state = read_json(step_folder / kState);
-  try {
-    out.state = state_from(state);
-  } catch (const json::exception& error) {
-    throw_bad_input(fmt::format("is not the state of a run: {}", error.what()), (step_folder / kState).string());
-  }
-  if (step_name(out.state.step) != step_folder.filename()) {
-    throw_bad_input(fmt::format("is of step {}, unlike its folder", out.state.step), (step_folder / kState).string());
-  }
+  out.state = read_state(step_folder);
   SafetensorsFile model = read_safetensors(step_folder / kModel);
   out.model = std::move(model.tensors);
   out.model_metadata = std::move(model.metadata);

@@ -45,11 +45,17 @@ void remove_checkpoint_leftovers(const std::filesystem::path& run_folder);
 // Steps of all checkpoint folders by name, descending. Ordering is by step, never by time.
 std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& run_folder);
 
-// The newest checkpoint that verifies (every size and checksum is compared before a tensor is used), with a warning for
-// each one passed over; nothing when there is none. Throws bad_input when checkpoints exist but none verifies.
+// The folder of the newest checkpoint that verifies, with a warning for each one passed over; nothing when there is
+// none. Throws bad_input when checkpoints exist but none verifies.
+std::optional<std::filesystem::path> find_newest_checkpoint(const std::filesystem::path& run_folder);
+// The same, read: every size and checksum is compared before a tensor is used.
 std::optional<Checkpoint> load_newest_checkpoint(const std::filesystem::path& run_folder);
 
-// One folder; throws bad_input with the file that does not verify.
-Checkpoint load_checkpoint(const std::filesystem::path& step_folder);
+// Compares every size and checksum of one folder. Throws bad_input with the file that does not verify.
+void verify_checkpoint(const std::filesystem::path& step_folder);
+
+// One folder, verified first. verified_before: a rank of this host has just done that, so its checksums are not
+// computed again.
+Checkpoint load_checkpoint(const std::filesystem::path& step_folder, bool verified_before = false);
 
 }  // namespace saber

@@ -324,5 +324,14 @@ TEST_F(CheckpointFolder, AKillWhileADamagedOneIsReplacedLeavesTheOlder) {
   EXPECT_EQ(newest_step(), 2);
 }
 
+TEST_F(CheckpointFolder, ChecksumsAreComparedOnceForAllRanksOfAHost) {
+  save(1);
+  const fs::path config = folder(1) / "config.json";
+  overwrite(config, read_file(config) + " ");  // the same JSON, another checksum
+  EXPECT_THROW(verify_checkpoint(folder(1)), Error);
+  EXPECT_THROW(load_checkpoint(folder(1)), Error);
+  EXPECT_NO_THROW(load_checkpoint(folder(1), /*verified_before=*/true)) << "another rank has compared them";
+}
+
 }  // namespace
 }  // namespace saber
