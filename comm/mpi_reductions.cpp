@@ -155,8 +155,8 @@ bool MpiReductions::advance(Chunk& chunk, bool may_gather) {
 }
 
 std::byte* MpiReductions::piece(Chunk& chunk, int rank, std::int64_t elements) const {
-  const std::int64_t place = rank < rank_ ? rank : rank - 1;
-  return chunk.pieces.data() + place * elements * chunk.values.element_size();
+  const std::int64_t piece = rank < rank_ ? rank : rank - 1;
+  return chunk.pieces.data() + piece * elements * chunk.values.element_size();
 }
 
 void MpiReductions::send(Chunk& chunk, const std::byte* data, std::int64_t elements, int to, int tag) {

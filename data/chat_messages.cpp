@@ -24,8 +24,7 @@ void append_row(Json& parts, const EmbeddingSet& set, std::int64_t row, const st
   if (!set.image_uri.empty()) {
     url = set.image_uri[to_index(row)];
   } else if (!set.pixels.empty()) {
-    const std::size_t bytes = to_index(3 * set.pixel_height * set.pixel_width);
-    url = png_data_uri(std::span(set.pixels).subspan(to_index(row) * bytes, bytes), set.pixel_height, set.pixel_width);
+    url = png_data_uri(set.pixels_of(row), set.pixel_height, set.pixel_width);
   }
   if (!url.empty()) parts.push_back({{"type", "image_url"}, {"image_url", {{"url", url}}}});
   parts.push_back(text_part(text));

@@ -14,26 +14,26 @@ namespace {
 
 constexpr std::int64_t kBlockRows = 4096;
 
-// Place of each row among those held; empty when all are.
-std::vector<std::int64_t> places_of(const EmbeddingSet& set, const EmbeddingShare& share) {
+// Slot of each row among those held; empty when all are.
+std::vector<std::int64_t> slots_of(const EmbeddingSet& set, const EmbeddingShare& share) {
   if (share.world_size == 1) return {};
   const std::int64_t library = size_of(set.rows_of(Split::library));
   const Slice mine = slice_of_rank(library, share.rank, share.world_size);
-  std::vector<std::int64_t> place(to_index(set.num_rows), -1);
+  std::vector<std::int64_t> slot(to_index(set.num_rows), -1);
   std::int64_t held = 0, item = 0;
   for (std::int64_t row = 0; row < set.num_rows; ++row) {
     const bool in_library = set.split[to_index(row)] == Split::library;
-    if (!in_library || (item >= mine.begin && item < mine.end)) place[to_index(row)] = held++;
+    if (!in_library || (item >= mine.begin && item < mine.end)) slot[to_index(row)] = held++;
     if (in_library) ++item;
   }
-  return place;
+  return slot;
 }
 
 class MatrixReader {
  public:
   MatrixReader(const std::vector<MatrixPart>& parts, const EmbeddingShare& share, const EmbeddingSet& set)
       : parts_(parts), share_(share), set_(set) {
-    for (std::int64_t row = 0; row < set.num_rows; ++row) held_ += place(row) >= 0 ? 1 : 0;
+    for (std::int64_t row = 0; row < set.num_rows; ++row) held_ += slot(row) >= 0 ? 1 : 0;
     if (share.check) add_columns(set, fingerprint_);
   }
   // results: only library rows count, all others are zero; parts may leave them out.
@@ -64,10 +64,10 @@ class MatrixReader {
   std::string fingerprint() const { return share_.check ? fingerprint_.hex() : ""; }
 
  private:
-  std::int64_t place(std::int64_t row) const { return set_.place.empty() ? row : set_.place[to_index(row)]; }
+  std::int64_t slot(std::int64_t row) const { return set_.slot.empty() ? row : set_.slot[to_index(row)]; }
   bool holds(std::int64_t first, std::int64_t count) const {
     for (std::int64_t row = first; row < first + count; ++row) {
-      if (place(row) >= 0) return true;
+      if (slot(row) >= 0) return true;
     }
     return false;
   }
@@ -92,7 +92,7 @@ class MatrixReader {
   void keep(std::vector<float>& block, std::int64_t first, std::int64_t width, std::vector<float>& out) const {
     normalise_rows(block, width);
     for (std::int64_t i = 0; i < size_of(block) / width; ++i) {
-      const std::int64_t to = place(first + i);
+      const std::int64_t to = slot(first + i);
       if (to >= 0) std::copy_n(block.begin() + i * width, width, out.begin() + to * width);
     }
   }
@@ -107,7 +107,7 @@ class MatrixReader {
 }  // namespace
 
 void read_matrices(const std::vector<MatrixPart>& parts, const EmbeddingShare& share, EmbeddingSet& set) {
-  set.place = places_of(set, share);
+  set.slot = slots_of(set, share);
   MatrixReader reader(parts, share, set);
   set.image = reader.read("/image", set.image_width, /*results=*/false);
   set.query = reader.read("/query", set.text_width, false);

@@ -17,7 +17,7 @@ struct MatrixPart {
   bool has_results = false;  // /query_result is there
 };
 
-// Fills `place` and the three matrices of `set`, all of whose other members are there, and with share.check the
+// Fills `slot` and the three matrices of `set`, all of whose other members are there, and with share.check the
 // fingerprint. Throws bad_input naming file, data set and row.
 void read_matrices(const std::vector<MatrixPart>& parts, const EmbeddingShare& share, EmbeddingSet& set);
 

@@ -34,11 +34,14 @@ std::vector<std::int64_t> EmbeddingSet::rows_of(Split wanted) const {
   return rows;
 }
 
-std::int64_t EmbeddingSet::row_of_id(std::int64_t wanted) const {
-  // Ids are often the row numbers.
-  if (wanted >= 0 && wanted < num_rows && id[to_index(wanted)] == wanted) return wanted;
-  const auto found = std::find(id.begin(), id.end(), wanted);
-  return found == id.end() ? -1 : found - id.begin();
+RowsById::RowsById(const EmbeddingSet& set) {
+  rows_.reserve(set.id.size());
+  for (std::int64_t row = 0; row < set.num_rows; ++row) rows_.emplace(set.id[to_index(row)], row);
+}
+
+std::optional<std::int64_t> RowsById::find(std::int64_t id) const {
+  const auto found = rows_.find(id);
+  return found == rows_.end() ? std::nullopt : std::optional(found->second);
 }
 
 bool EmbeddingSet::same_picture(std::int64_t a, std::int64_t b) const {
@@ -48,9 +51,8 @@ bool EmbeddingSet::same_picture(std::int64_t a, std::int64_t b) const {
     return !uri.empty() && uri == image_uri.at(to_index(b));
   }
   if (pixels.empty()) return false;
-  const std::int64_t size = 3 * pixel_height * pixel_width;
-  const auto first = pixels.begin() + a * size;
-  return std::equal(first, first + size, pixels.begin() + b * size);
+  const auto first = pixels_of(a), second = pixels_of(b);
+  return std::equal(first.begin(), first.end(), second.begin());
 }
 
 }  // namespace saber

@@ -3,8 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
+
+#include "core/error.h"
+#include "core/narrow.h"
 
 namespace saber {
 
@@ -22,7 +28,7 @@ struct TaskTable {
 };
 
 // Rows in file order (parts in name order). Matrices are row-major float32, L2-normalised when loaded; a rank that
-// holds a share of the library only (EmbeddingShare) leaves rows out of them, see `place`. `query_result` and
+// holds a share of the library only (EmbeddingShare) leaves rows out of them, see `holds`. `query_result` and
 // `text_result` of rows that are no library rows are for rewards and evaluation only.
 struct EmbeddingSet {
   std::int64_t num_rows = 0;
@@ -31,7 +37,7 @@ struct EmbeddingSet {
   std::vector<float> image;         // [R, D_I]
   std::vector<float> query;         // [R, D_T]
   std::vector<float> query_result;  // [R, D_T]; empty in a file of mere queries
-  std::vector<std::int64_t> place;  // [R], of each row in the three matrices, -1: left out; empty: every row, in order
+  std::vector<std::int64_t> slot;   // [R], of each row in the three matrices, -1: left out; empty: every row, in order
   std::vector<std::int64_t> id;     // [R], >= 0, unique
   std::vector<Split> split;         // [R]
   std::vector<std::int32_t> task;   // [R], row of the task table
@@ -48,9 +54,38 @@ struct EmbeddingSet {
 
   std::int64_t num_tasks() const { return static_cast<std::int64_t>(tasks.name.size()); }
   std::vector<std::int64_t> rows_of(Split wanted) const;  // in row order
-  std::int64_t row_of_id(std::int64_t wanted) const;      // -1 when absent
+
+  // Whether this rank has the row's embeddings.
+  bool holds(std::int64_t row) const { return slot.empty() || slot[to_index(row)] >= 0; }
+  bool has_query_results() const { return !query_result.empty(); }
+  // Of a row that it holds. query_result_of: zeros where it is no library row.
+  std::span<const float> image_of(std::int64_t row) const { return row_of(image, image_width, row); }
+  std::span<const float> query_of(std::int64_t row) const { return row_of(query, text_width, row); }
+  std::span<const float> query_result_of(std::int64_t row) const { return row_of(query_result, text_width, row); }
+  // [3, H, W]; every rank holds the pictures of all rows, if the set has any.
+  std::span<const std::uint8_t> pixels_of(std::int64_t row) const {
+    const std::size_t bytes = to_index(3 * pixel_height * pixel_width);
+    return std::span(pixels).subspan(to_index(row) * bytes, bytes);
+  }
   // By image_uri or pixels; an empty URI is an unknown picture, which only the row itself shows.
   bool same_picture(std::int64_t a, std::int64_t b) const;
+
+ private:
+  std::span<const float> row_of(const std::vector<float>& matrix, std::int64_t width, std::int64_t row) const {
+    const std::int64_t at = slot.empty() ? row : slot[to_index(row)];
+    ensure(at >= 0, "this rank holds the row that it asks for");
+    return std::span(matrix).subspan(to_index(at * width), to_index(width));
+  }
+};
+
+// The rows of a set by their ids.
+class RowsById {
+ public:
+  explicit RowsById(const EmbeddingSet& set);
+  std::optional<std::int64_t> find(std::int64_t id) const;
+
+ private:
+  std::unordered_map<std::int64_t, std::int64_t> rows_;
 };
 
 // Whose embeddings a rank holds: its slice (slice_of_rank) of the library rows, and all other rows.

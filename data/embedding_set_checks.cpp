@@ -96,7 +96,7 @@ void require_consistent(const EmbeddingSet& set) {
   const std::int64_t rows = set.num_rows;
   const std::int64_t tasks = set.num_tasks();
   const std::int64_t held =
-      set.place.empty() ? rows : rows - std::count(set.place.begin(), set.place.end(), std::int64_t{-1});
+      set.slot.empty() ? rows : rows - std::count(set.slot.begin(), set.slot.end(), std::int64_t{-1});
   const auto has_rows = [&](const auto& column, std::int64_t width) { return size_of(column) == rows * width; };
   const auto absent_or_rows = [&](const auto& column, std::int64_t width) {
     return column.empty() || has_rows(column, width);

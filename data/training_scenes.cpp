@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -79,13 +80,12 @@ class SceneMaker {
 
   // Appends the row's picture unless it is there.
   std::int64_t scene_of(std::int64_t row) {
-    const std::int64_t bytes = 3 * set_.pixel_height * set_.pixel_width;
-    const std::uint8_t* const begin = set_.pixels.data() + row * bytes;
-    const std::string_view picture(reinterpret_cast<const char*>(begin), to_index(bytes));
+    const std::span<const std::uint8_t> pixels = set_.pixels_of(row);
+    const std::string_view picture(reinterpret_cast<const char*>(pixels.data()), pixels.size());
     const auto [found, is_new] = scene_of_.emplace(picture, scenes_.num_scenes);
     if (is_new) {
       ++scenes_.num_scenes;
-      scenes_.pixels.insert(scenes_.pixels.end(), begin, begin + bytes);
+      scenes_.pixels.insert(scenes_.pixels.end(), pixels.begin(), pixels.end());
       scenes_.labels.resize(scenes_.labels.size() + to_index(set_.num_tasks()), -1);
     }
     return found->second;

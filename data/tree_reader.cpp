@@ -15,15 +15,14 @@ TreeReader::TreeReader(const EmbeddingSet& set, const ScoreTree& tree, std::stri
                                 tree.origin.data_fingerprint, set.fingerprint),
                     place, "score this data set again, or name the one the tree was made from in data.embeddings");
   }
-  std::unordered_map<std::int64_t, std::int64_t> row_of_id;
-  for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id[set.id[to_index(row)]] = row;
+  const RowsById rows(set);
   const auto row_of = [&](std::int64_t id, const char* column, std::int64_t node, bool library) {
-    const auto found = row_of_id.find(id);
-    if (found == row_of_id.end() || (library && set.split[to_index(found->second)] != Split::library)) {
+    const std::optional<std::int64_t> found = rows.find(id);
+    if (!found || (library && set.split[to_index(*found)] != Split::library)) {
       throw_bad_input(fmt::format("holds id {}, which is no {} of the data set", id, library ? "library row" : "row"),
                       fmt::format("{} {} row {}", place, column, node));
     }
-    return found->second;
+    return *found;
   };
   children_.resize(to_index(tree.size()));
   for (std::int64_t node = 0; node < tree.size(); ++node) {

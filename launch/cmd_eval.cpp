@@ -1,4 +1,5 @@
 // saber eval: SabER beside other selections, by the LVLM's answers.
+#include <functional>
 #include <memory>
 
 #include "core/atomic_file.h"
@@ -62,6 +63,31 @@ void make_output_folders(const EvalSettings& eval) {
   if (!eval.save_selections.empty()) create_folders(eval.save_selections);
 }
 
+std::vector<std::int64_t> rows_to_evaluate(const EvalSettings& eval, const EmbeddingSet& set) {
+  std::vector<std::int64_t> rows = set.rows_of(split_of_name(eval.split));
+  if (eval.max_queries > 0 && eval.max_queries < size_of(rows)) rows.resize(to_index(eval.max_queries));
+  return rows;
+}
+
+SelectOptions select_options(const EvalSettings& eval) {
+  SelectOptions options;
+  options.shots = eval.shots;
+  options.beam = eval.beam;
+  return options;
+}
+
+// table: of the outcomes of all ranks.
+void gather_and_write(const MpiSession& session, c10d::ProcessGroup& group, const EvalSettings& eval,
+                      const std::vector<Outcome>& outcomes, std::int64_t num_queries,
+                      const std::function<nlohmann::ordered_json(const std::vector<std::vector<Outcome>>&)>& table) {
+  const std::int64_t most = size_of(positions_of_rank(0, session.world_size(), num_queries)) * size_of(row_names(eval));
+  const auto of_ranks = all_gather_values(group, outcomes, most);
+  session.on_root([&]() -> std::string {
+    write_table(eval, table(of_ranks));
+    return {};
+  });
+}
+
 }  // namespace
 
 void EvalSettings::declare(Schema& schema) {
@@ -89,8 +115,7 @@ int run_eval(const CommandContext& context) {
   const EvalSettings& eval = settings.eval;
   const HeadOptions head = head_options(settings, group);
   const EmbeddingSet set = load_embedding_set(session, settings.embeddings, head.group != nullptr);
-  std::vector<std::int64_t> rows = set.rows_of(split_of_name(eval.split));
-  if (eval.max_queries > 0 && eval.max_queries < size_of(rows)) rows.resize(to_index(eval.max_queries));
+  const std::vector<std::int64_t> rows = rows_to_evaluate(eval, set);
   std::unique_ptr<Scorer> scorer;
   std::unique_ptr<RunSelector> selector;
   std::map<std::string, RowsByQuery> brought;
@@ -101,18 +126,14 @@ int run_eval(const CommandContext& context) {
     require_possible_rows(eval, head.group != nullptr);
     scorer = settings.make_scorer(set, device);
     brought = read_all_selections(eval, set, rows, scorer->max_shots());
-    SelectOptions options;
-    options.shots = eval.shots;
-    options.beam = eval.beam;
-    selector = std::make_unique<RunSelector>(settings, checkpoint, group, set, features, options);
+    selector = std::make_unique<RunSelector>(settings, checkpoint, group, set, features, select_options(eval));
   });
 
   session.on_root([&]() -> std::string {
     make_output_folders(eval);
     return {};
   });
-  const std::int64_t world = session.world_size();
-  const std::vector<std::int64_t> positions = positions_of_rank(session.rank(), world, size_of(rows));
+  const std::vector<std::int64_t> positions = positions_of_rank(session.rank(), session.world_size(), size_of(rows));
   const std::vector<Selection> selections = selector->select(session, set, features, rows);
   std::vector<Shown> shown;
   const auto choose = [&] {
@@ -127,11 +148,8 @@ int run_eval(const CommandContext& context) {
   if (!eval.save_selections.empty()) save_selections(session, group, eval, set, rows, positions, shown);
   std::vector<Outcome> outcomes;
   session.on_all([&] { outcomes = evaluate_share(session, set, positions, shown, *scorer); });
-  const std::int64_t most = size_of(positions_of_rank(0, world, size_of(rows))) * size_of(row_names(eval));
-  const auto all_outcomes = all_gather_values(group, outcomes, most);
-  session.on_root([&]() -> std::string {
-    write_table(eval, table_of(eval, set, selector->trained(), *scorer, size_of(rows), all_outcomes));
-    return {};
+  gather_and_write(session, group, eval, outcomes, size_of(rows), [&](const auto& of_ranks) {
+    return table_of(eval, set, selector->trained(), *scorer, size_of(rows), of_ranks);
   });
   return 0;
 }

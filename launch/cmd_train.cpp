@@ -91,6 +91,18 @@ void report_memory(const MpiSession& session, c10d::ProcessGroup& group) {
   if (session.is_root()) spdlog::info("done; peak memory {} MiB per rank at most", peak_kib / 1024);
 }
 
+void train_to(std::int64_t last_step, const MpiSession& session, const Settings& settings, Trainer& trainer,
+              const EmbeddingSet& set) {
+  RunRecorder recorder(session, settings, trainer, last_step);
+  CheckpointSaver saver(session, settings, trainer, set);
+  while (trainer.steps_done() < last_step) {
+    recorder.record(trainer.step());
+    session.operations().settle();
+    if (trainer.steps_done() % settings.train.checkpoint_every == 0 || trainer.steps_done() == last_step)
+      saver.save(recorder);
+  }
+}
+
 }  // namespace
 
 int run_train(const CommandContext& context) {
@@ -131,14 +143,7 @@ int run_train(const CommandContext& context) {
     spdlog::info("train: {}, {} parameters, {} ranks, steps {} to {}", fmt::join(settings.train.stages, ", then "),
                  trainer.parameters().num_parameters(), session.world_size(), trainer.steps_done(), last_step);
   }
-  RunRecorder recorder(session, settings, trainer, last_step);
-  CheckpointSaver saver(session, settings, trainer, set);
-  while (trainer.steps_done() < last_step) {
-    recorder.record(trainer.step());
-    session.operations().settle();
-    if (trainer.steps_done() % settings.train.checkpoint_every == 0 || trainer.steps_done() == last_step)
-      saver.save(recorder);
-  }
+  train_to(last_step, session, settings, trainer, set);
   write_own_tree(session, settings, trainer);
   report_memory(session, group);
   return 0;

@@ -8,31 +8,43 @@
 #include "launch/commands.h"
 
 namespace saber {
+namespace {
+
+// What the command line holds beside the command.
+struct Words {
+  std::vector<std::string> files, assignments;
+  std::string prompts;
+};
+
+void add_commands(CLI::App& app, const Schema& schema, CommandLine& line, Words& words) {
+  for (const Command& info : commands()) {
+    CLI::App* const sub = app.add_subcommand(info.name, info.help);
+    if (!info.actions.empty()) {
+      sub->add_option("action", line.action, "what to do")->required()->check(CLI::IsMember(info.actions));
+    }
+    sub->add_option("-c,--config", words.files, "YAML file of settings; may be given more than once, later files win");
+    sub->add_option("--set", words.assignments, "one setting, as key=value; wins over files")->allow_extra_args(false);
+    sub->add_flag("--check", line.check_only, "check and print the settings, start nothing");
+    if (info.name == "select") {
+      sub->add_option("--prompts", words.prompts, "flat or multi_turn: short for --set select.prompts=...");
+    }
+    sub->footer("Settings that it reads (default, unit, [type, rule]):\n" + schema.help(info.reads));
+    sub->callback([&line, name = info.name] { line.command = name; });
+  }
+}
+
+}  // namespace
 
 CommandLine parse_command_line(int argc, const char* const* argv, Settings& settings) {
   CommandLine line;
-  std::vector<std::string> files, assignments;
-  std::string prompts;
+  Words words;
   CLI::App app("SabER, distributed: trains a selector of in-context demonstrations from an LVLM's own scores", "saber");
   app.set_version_flag("--version", SABER_VERSION, "print what this program was built with");
   bool help_all = false;
   app.add_flag("--help-all", help_all, "print all settings of all commands");
   app.footer("saber COMMAND --help lists the settings that COMMAND reads, saber --help-all all of them.");
   app.require_subcommand(0, 1);  // none at all is refused below: CLI11 would not name an unknown one
-  for (const Command& info : commands()) {
-    CLI::App* const sub = app.add_subcommand(info.name, info.help);
-    if (!info.actions.empty()) {
-      sub->add_option("action", line.action, "what to do")->required()->check(CLI::IsMember(info.actions));
-    }
-    sub->add_option("-c,--config", files, "YAML file of settings; may be given more than once, later files win");
-    sub->add_option("--set", assignments, "one setting, as key=value; wins over files")->allow_extra_args(false);
-    sub->add_flag("--check", line.check_only, "check and print the settings, start nothing");
-    if (info.name == "select") {
-      sub->add_option("--prompts", prompts, "flat or multi_turn: short for --set select.prompts=...");
-    }
-    sub->footer("Settings that it reads (default, unit, [type, rule]):\n" + settings.schema.help(info.reads));
-    sub->callback([&line, name = info.name] { line.command = name; });
-  }
+  add_commands(app, settings.schema, line, words);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -50,9 +62,9 @@ CommandLine parse_command_line(int argc, const char* const* argv, Settings& sett
     return line;
   }
   if (line.command.empty()) throw_bad_input("names no command", "command line", "saber --help lists the commands");
-  for (const std::string& file : files) settings.schema.read_yaml(file);
-  for (const std::string& assignment : assignments) settings.schema.assign(assignment);
-  if (!prompts.empty()) settings.schema.assign("select.prompts=" + prompts);
+  for (const std::string& file : words.files) settings.schema.read_yaml(file);
+  for (const std::string& assignment : words.assignments) settings.schema.assign(assignment);
+  if (!words.prompts.empty()) settings.schema.assign("select.prompts=" + words.prompts);
   return line;
 }
 

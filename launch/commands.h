@@ -27,9 +27,9 @@ enum class Exchange {
 
 struct Command {
   std::string name, help;
-  std::vector<std::string> actions;
-  std::vector<std::string> reads;  // settings, as in Schema::help
-  bool uses_models = true;         // else it starts neither a device nor a process group
+  std::vector<std::string> actions = {};
+  std::vector<std::string> reads = {};  // settings, as in Schema::help
+  bool uses_models = true;              // else it starts neither a device nor a process group
   Exchange exchange = Exchange::nothing;
   // Ranks work for themselves for long and meet at the end: nobody is late meanwhile.
   bool patient = true;

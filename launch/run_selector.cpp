@@ -98,13 +98,14 @@ std::vector<Selection> RunSelector::select(const MpiSession& session, const Embe
   return head_.sharded() ? out : all_in_order(mine, static_cast<std::int64_t>(rows.size()));
 }
 
-std::vector<std::int64_t> RunSelector::best_ordering(const Features& features, const DemonstrationSequence& set) {
-  ensure(!head_.sharded() && size_of(set.shots) <= kMostReordered, "few rows, and the whole library here");
-  if (set.shots.size() < 2) return set.shots;
+std::vector<std::int64_t> RunSelector::best_ordering(const Features& features, const DemonstrationSequence& sequence) {
+  ensure(!head_.sharded() && size_of(sequence.shots) <= kMostReordered, "few rows, and the whole library here");
+  if (sequence.shots.size() < 2) return sequence.shots;
   const torch::NoGradGuard no_grad;
   if (!keys_.defined()) keys_ = head_.keys(trained_.model);
   std::vector<DemonstrationSequence> sequences;
-  for (const std::vector<std::int64_t>& order : all_orderings(set.shots)) sequences.push_back({set.query, order});
+  for (const std::vector<std::int64_t>& order : all_orderings(sequence.shots))
+    sequences.push_back({sequence.query, order});
   const std::vector<double> log_p = sequence_log_probabilities(trained_.model, head_, features, keys_, sequences);
   return sequences[to_index(std::max_element(log_p.begin(), log_p.end()) - log_p.begin())].shots;
 }

@@ -33,7 +33,7 @@ class RunSelector {
   // The order of a query's demonstrations that the model finds most probable (list_score.h), of all orders; ties go to
   // the first of all_orderings(). At most kMostReordered rows, and every rank must hold the library. Not collective.
   static constexpr std::int64_t kMostReordered = 5;
-  std::vector<std::int64_t> best_ordering(const Features& features, const DemonstrationSequence& set);
+  std::vector<std::int64_t> best_ordering(const Features& features, const DemonstrationSequence& sequence);
 
  private:
   struct Choice;

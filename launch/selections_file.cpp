@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
-#include <unordered_map>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -18,12 +18,10 @@ std::int64_t whole_number(const nlohmann::json& value, const std::string& place)
   return value.get<std::int64_t>();
 }
 
-using RowOfId = std::unordered_map<std::int64_t, std::int64_t>;
-
-std::int64_t row_of(const RowOfId& rows, std::int64_t id, const std::string& place) {
-  const auto row = rows.find(id);
-  if (row == rows.end()) throw_bad_input(fmt::format("names id {}, which the data set does not hold", id), place);
-  return row->second;
+std::int64_t row_of(const RowsById& rows, std::int64_t id, const std::string& place) {
+  const std::optional<std::int64_t> row = rows.find(id);
+  if (!row) throw_bad_input(fmt::format("names id {}, which the data set does not hold", id), place);
+  return *row;
 }
 
 }  // namespace
@@ -31,8 +29,7 @@ std::int64_t row_of(const RowOfId& rows, std::int64_t id, const std::string& pla
 RowsByQuery read_selections(const std::string& path, const EmbeddingSet& set) {
   std::istringstream lines(read_file(path));
   std::string text;
-  RowOfId row_of_id;
-  for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id.emplace(set.id[to_index(row)], row);
+  const RowsById row_of_id(set);
   RowsByQuery selections;
   for (std::int64_t line = 1; std::getline(lines, text); ++line) {
     const std::string place = fmt::format("{} line {}", path, line);

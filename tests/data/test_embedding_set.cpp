@@ -15,6 +15,7 @@
 #include "tests/data/example_set.h"
 #include "tests/data/hdf5_surgery.h"
 #include "tests/data/temporary_folder.h"
+#include "tests/support/small_world.h"
 
 namespace saber {
 namespace {
@@ -74,8 +75,9 @@ TEST_F(EmbeddingSetFile, RoundTripKeepsEverythingAndNormalises) {
                             [](float sum, float value) { return sum + std::abs(value); }),
             0.0F);
   EXPECT_EQ(set.rows_of(Split::validation), (std::vector<std::int64_t>{20, 21}));
-  EXPECT_EQ(set.row_of_id(995), 5);
-  EXPECT_EQ(set.row_of_id(3), -1);
+  const RowsById rows(set);
+  EXPECT_EQ(rows.find(995), 5);
+  EXPECT_EQ(rows.find(3), std::nullopt);
   EXPECT_TRUE(set.same_picture(4, 5));
   EXPECT_FALSE(set.same_picture(5, 6));
 }
@@ -333,12 +335,13 @@ TEST_F(EmbeddingSetFile, ARankHoldsItsShareOfTheLibrary) {
     EXPECT_EQ(share.id, whole.id);
     EXPECT_EQ(size_of(share.image), (rank < 2 ? 11 : 10) * kImageWidth);
     for (std::int64_t row = 0; row < kRows; ++row) {
-      const std::int64_t place = share.place[to_index(row)];
-      if (place < 0) continue;
+      const std::int64_t slot = share.slot[to_index(row)];
+      EXPECT_EQ(share.holds(row), slot >= 0);
+      if (slot < 0) continue;
       ++holders[to_index(row)];
       const auto expect_row = [&](const std::vector<float>& mine, const std::vector<float>& all, std::int64_t width) {
         EXPECT_TRUE(
-            std::equal(all.begin() + row * width, all.begin() + (row + 1) * width, mine.begin() + place * width));
+            std::equal(all.begin() + row * width, all.begin() + (row + 1) * width, mine.begin() + slot * width));
       };
       expect_row(share.image, whole.image, kImageWidth);
       expect_row(share.query, whole.query, kTextWidth);
@@ -371,6 +374,24 @@ TEST(EmbeddingSet, SplitNames) {
   EXPECT_EQ(split_of_name("validation"), Split::validation);
   EXPECT_STREQ(name_of(Split::library), "library");
   expect_bad_input({"'dev'", "train"}, [] { split_of_name("dev"); });
+}
+
+TEST(EmbeddingSet, RowsAreAskedFor) {
+  const EmbeddingSet whole = test::small_set({.library = 12, .queries = 4, .picture_size = 2});
+  for (std::int64_t rank = 0; rank < 3; ++rank) {
+    const EmbeddingSet share = test::share_of(whole, rank, 3);
+    for (std::int64_t row = 0; row < whole.num_rows; ++row) {
+      EXPECT_TRUE(std::ranges::equal(share.pixels_of(row), whole.pixels_of(row)));
+      if (!share.holds(row)) {
+        EXPECT_THROW(share.image_of(row), Error);
+        continue;
+      }
+      EXPECT_TRUE(std::ranges::equal(share.image_of(row), whole.image_of(row)));
+      EXPECT_TRUE(std::ranges::equal(share.query_of(row), whole.query_of(row)));
+      if (whole.split[to_index(row)] != Split::library) continue;
+      EXPECT_TRUE(std::ranges::equal(share.query_result_of(row), whole.query_result_of(row)));
+    }
+  }
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ TEST(TreeReader, SpeaksInRowsOfTheDataSet) {
       EXPECT_TRUE(path.empty());
     } else {
       std::vector<std::int64_t> wanted = reader.path(tree.parent[i]);
-      wanted.push_back(set.row_of_id(tree.demonstration[i]));
+      wanted.push_back(RowsById(set).find(tree.demonstration[i]).value());
       EXPECT_EQ(path, wanted);
     }
     for (const std::int64_t child : reader.children()[i]) EXPECT_EQ(tree.parent[to_index(child)], node);

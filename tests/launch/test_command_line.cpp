@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "launch/commands.h"
 #include "tests/data/temporary_folder.h"
 
 namespace saber {
@@ -93,6 +94,33 @@ TEST(CommandLine, HelpAndVersionAreToBePrinted) {
   for (const std::string part : {"train.listwise.batch_size: 64 units", "--set", "--check", "at least 1"}) {
     EXPECT_NE(help.find(part), std::string::npos) << part;
   }
+}
+
+TEST(CommandLine, HelpListsWhatTheCommandReads) {
+  const std::string train = parse({"train", "--help"}).print, select = parse({"select", "--help"}).print;
+  for (const std::string key : {"train.stages", "model.width", "lvlm.kind", "run.dir", "seed"})
+    EXPECT_NE(train.find("  " + key + ": "), std::string::npos) << key;
+  for (const std::string key : {"eval.split", "score.beam", "demo.seed", "lvlm.steps"})
+    EXPECT_EQ(train.find("  " + key + ": "), std::string::npos) << key;
+  EXPECT_EQ(select.find("train.stages: "), std::string::npos);
+  EXPECT_NE(parse({"--help"}).print.find("--help-all"), std::string::npos);
+}
+
+TEST(CommandLine, EverySettingIsReadBySomeCommand) {
+  const Settings settings;
+  const std::string all = parse({"--help-all"}).print;
+  std::string of_commands;
+  for (const Command& command : commands()) of_commands += settings.schema.help(command.reads);
+  for (const std::string& key : settings.schema.keys()) {
+    EXPECT_NE(all.find("  " + key + ": "), std::string::npos) << key;
+    EXPECT_NE(of_commands.find("  " + key + ": "), std::string::npos) << key << " is read by nobody";
+  }
+}
+
+TEST(CommandLine, VersionTellsWhatTheProgramWasBuiltWith) {
+  const std::string text = parse({"--version"}).print;
+  for (const std::string part : {"saber ", "g++ ", "LibTorch ", "Open MPI v", "HDF5 ", "NCCL "})
+    EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 
 }  // namespace

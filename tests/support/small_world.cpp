@@ -138,7 +138,7 @@ EmbeddingSet share_of(const EmbeddingSet& set, std::int64_t rank, std::int64_t w
     const bool in_library = set.split[to_index(row)] == Split::library;
     const bool kept = !in_library || (item >= mine.begin && item < mine.end);
     item += in_library ? 1 : 0;
-    out.place.push_back(kept ? held++ : -1);
+    out.slot.push_back(kept ? held++ : -1);
     if (!kept) continue;
     keep(set.image, row, set.image_width, out.image);
     keep(set.query, row, set.text_width, out.query);

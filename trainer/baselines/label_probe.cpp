@@ -7,7 +7,6 @@
 #include <set>
 
 #include "core/narrow.h"
-#include "trainer/library/held_rows.h"
 
 namespace saber {
 namespace {
@@ -20,7 +19,7 @@ torch::Tensor inputs(const EmbeddingSet& set, const std::vector<std::int64_t>& r
   torch::Tensor x = torch::ones({size_of(rows), width + 1}, torch::kFloat64);
   double* const to = x.data_ptr<double>();
   for (std::int64_t i = 0; i < size_of(rows); ++i) {
-    std::copy_n(set.image.data() + place_of(set, rows[to_index(i)]) * width, width, to + i * (width + 1));
+    std::ranges::copy(set.image_of(rows[to_index(i)]), to + i * (width + 1));
   }
   return x;
 }
@@ -58,7 +57,7 @@ torch::Tensor solve(const torch::Tensor& equations, double ridge) {
 // One rank of all counts each row: a library row's owner, and rank 0 the rows that every rank holds.
 bool counts_here(const EmbeddingSet& set, std::int64_t row, c10d::ProcessGroup* group) {
   if (group == nullptr) return true;
-  if (set.split[to_index(row)] == Split::library) return place_of(set, row) >= 0;
+  if (set.split[to_index(row)] == Split::library) return set.holds(row);
   return group->getRank() == 0;
 }
 

@@ -1,18 +1,18 @@
 #include "trainer/baselines/lvlm_baselines.h"
 
 #include <algorithm>
+#include <span>
 
 #include "core/error.h"
 #include "core/narrow.h"
 #include "data/embedding_set_checks.h"
 #include "trainer/baselines/orderings.h"
-#include "trainer/library/held_rows.h"
 #include "trainer/search/advance.h"
 
 namespace saber {
 namespace {
 
-void add(std::vector<float>& sum, const float* vector) {
+void add(std::vector<float>& sum, std::span<const float> vector) {
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += vector[i];
 }
 
@@ -36,7 +36,7 @@ std::vector<std::int64_t> best_of_deepest(const QueryNodes& nodes) {
 
 LvlmBaselines::LvlmBaselines(const EmbeddingSet& set, std::int64_t shots, std::int64_t seed, const Baselines& others,
                              Scorer& scorer)
-    : set_(set), shots_(shots), seed_(seed), others_(others), scorer_(scorer), similarity_(set) {
+    : set_(set), shots_(shots), seed_(seed), others_(others), scorer_(scorer), similarity_(set), rows_by_id_(set) {
   for (const std::int64_t row : similarity_.library()) {
     answers_.push_back(set.text_result[to_index(row)]);
     first_of_.emplace(std::pair(set.text_query[to_index(row)], answers_.back()), row);
@@ -51,18 +51,17 @@ const std::vector<std::string>& LvlmBaselines::names() {
 }
 
 std::vector<float> LvlmBaselines::question_and_answer(std::int64_t query_row, const std::string& answer) const {
-  const auto width = static_cast<std::size_t>(set_.text_width);
-  const auto result_of = [&](std::int64_t row) {
-    return set_.query_result.data() + place_of(set_, row) * set_.text_width;
-  };
   const auto exact = first_of_.find({set_.text_query[to_index(query_row)], answer});
-  if (exact != first_of_.end()) return {result_of(exact->second), result_of(exact->second) + width};
-  std::vector<float> sum(width);
+  if (exact != first_of_.end()) {
+    const std::span<const float> found = set_.query_result_of(exact->second);
+    return {found.begin(), found.end()};
+  }
+  std::vector<float> sum(to_index(set_.text_width));
   for (const std::int64_t row : similarity_.library()) {
-    if (set_.text_result[to_index(row)] == answer) add(sum, result_of(row));
+    if (set_.text_result[to_index(row)] == answer) add(sum, set_.query_result_of(row));
   }
   normalise_rows(sum, set_.text_width);
-  add(sum, set_.query.data() + place_of(set_, query_row) * set_.text_width);
+  add(sum, set_.query_of(query_row));
   normalise_rows(sum, set_.text_width);
   return sum;
 }
@@ -117,7 +116,7 @@ std::vector<std::int64_t> LvlmBaselines::oracle_beam(std::int64_t query_row) {
   std::vector<std::int64_t> rows;
   for (const std::int64_t id :
        best_of_deepest(run_search(scorer_, BeamSearch(set_, query_row, candidates, kOracleBeam, shots_))))
-    rows.push_back(set_.row_of_id(id));
+    rows.push_back(rows_by_id_.find(id).value());
   return rows;
 }
 
@@ -125,8 +124,8 @@ std::optional<std::vector<std::int64_t>> LvlmBaselines::select(const std::string
   if (name == "iqpr") return iqpr(query_row);
   if (name == "oracle_beam") return oracle_beam(query_row);
   ensure(name == "iq2iq_influence", "one of the names");
-  const DemonstrationSequence set{query_row, others_.select("iq2iq", std::vector{query_row}).at(0)};
-  return influence_ordering(answer_scorer(), set, set_.id[to_index(query_row)], seed_, answers_);
+  const DemonstrationSequence sequence{query_row, others_.select("iq2iq", std::vector{query_row}).at(0)};
+  return influence_ordering(answer_scorer(), sequence, set_.id[to_index(query_row)], seed_, answers_);
 }
 
 }  // namespace saber

@@ -56,6 +56,7 @@ class LvlmBaselines {
   const Baselines& others_;
   Scorer& scorer_;
   Similarity similarity_;
+  RowsById rows_by_id_;
   std::vector<std::string> answers_;                                      // of the library, each once, sorted
   std::map<std::pair<std::string, std::string>, std::int64_t> first_of_;  // question and answer -> smallest library row
 };

@@ -19,8 +19,9 @@ double entropy_of(const Probabilities& probabilities) {
   return sum;
 }
 
-std::vector<Ordering> candidate_orderings(const DemonstrationSequence& set, std::int64_t query_id, std::int64_t seed) {
-  std::vector<std::int64_t> rows = set.shots;
+std::vector<Ordering> candidate_orderings(const DemonstrationSequence& sequence, std::int64_t query_id,
+                                          std::int64_t seed) {
+  std::vector<std::int64_t> rows = sequence.shots;
   std::sort(rows.begin(), rows.end());
   double count = 1;
   for (std::size_t i = 2; i <= rows.size(); ++i) count *= static_cast<double>(i);
@@ -80,12 +81,12 @@ std::size_t most_influential_ordering(std::span<const std::size_t> fairest, std:
   return best;
 }
 
-std::optional<Ordering> influence_ordering(AnswerScorer& scorer, const DemonstrationSequence& set,
+std::optional<Ordering> influence_ordering(AnswerScorer& scorer, const DemonstrationSequence& sequence,
                                            std::int64_t query_id, std::int64_t seed,
                                            std::span<const std::string> answers) {
-  const std::vector<Ordering> orders = candidate_orderings(set, query_id, seed);
+  const std::vector<Ordering> orders = candidate_orderings(sequence, query_id, seed);
   std::vector<DemonstrationSequence> sequences;
-  for (const Ordering& order : orders) sequences.push_back({set.query, order});
+  for (const Ordering& order : orders) sequences.push_back({sequence.query, order});
   const std::int64_t queries = scorer.num_content_free();
   if (queries == 0)
     throw_bad_input("asks for iq2iq_influence, but the LVLM knows no query without content", "eval.also");

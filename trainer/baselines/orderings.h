@@ -32,7 +32,7 @@ std::size_t most_influential_ordering(std::span<const std::size_t> fairest,
 // from (seed, "order", query id, number). answers: that the LVLM is asked for. Nothing when the LVLM failed on some
 // call.
 inline constexpr std::size_t kMostOrderings = 100, kFairestKept = 4;  // the authors' values
-std::optional<Ordering> influence_ordering(AnswerScorer& scorer, const DemonstrationSequence& set,
+std::optional<Ordering> influence_ordering(AnswerScorer& scorer, const DemonstrationSequence& sequence,
                                            std::int64_t query_id, std::int64_t seed,
                                            std::span<const std::string> answers);
 

@@ -15,8 +15,8 @@ std::optional<std::uint64_t> picture_hash(const EmbeddingSet& set, std::int64_t 
     return uri.empty() ? std::nullopt : std::optional(hash64(uri));
   }
   if (set.pixels.empty()) return std::nullopt;
-  const std::int64_t bytes = 3 * set.pixel_height * set.pixel_width;
-  return hash64({reinterpret_cast<const char*>(set.pixels.data()) + row * bytes, to_index(bytes)});
+  const std::span<const std::uint8_t> picture = set.pixels_of(row);
+  return hash64({reinterpret_cast<const char*>(picture.data()), picture.size()});
 }
 
 }  // namespace

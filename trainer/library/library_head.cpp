@@ -96,9 +96,9 @@ torch::Tensor LibraryHead::items(SaberModel& model, const torch::Tensor& items, 
   std::vector<std::int64_t> unique = wanted;
   std::sort(unique.begin(), unique.end());
   unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
-  std::vector<std::int64_t> place;
+  std::vector<std::int64_t> index;
   for (const std::int64_t item : wanted)
-    place.push_back(std::lower_bound(unique.begin(), unique.end(), item) - unique.begin());
+    index.push_back(std::lower_bound(unique.begin(), unique.end(), item) - unique.begin());
 
   const std::int64_t world = group()->getSize();
   Counts asked;
@@ -110,7 +110,7 @@ torch::Tensor LibraryHead::items(SaberModel& model, const torch::Tensor& items, 
   const Counts ones(to_index(world), 1);
   const Counts given = values_of(exchange_rows(*group(), rows_tensor(asked), ones, ones));
   const torch::Tensor own = own_items(model, exchange_rows(*group(), rows_tensor(unique), asked, given), keys);
-  return exchange_with_gradient(*group(), own, given, asked).index_select(0, rows_tensor(place).to(own.device()));
+  return exchange_with_gradient(*group(), own, given, asked).index_select(0, rows_tensor(index).to(own.device()));
 }
 
 torch::Tensor LibraryHead::log_softmax(SaberModel& model, const torch::Tensor& z, const torch::Tensor& keys,

@@ -37,8 +37,8 @@ class ChunkedLogits {
     torch::Tensor logits = full_precision(torch::matmul(z_, keys(i).t()));
     const torch::Tensor column = rows_.unusable_item - (first_ + begin(i));
     const torch::Tensor inside = column.ge(0).logical_and_(column.lt(size(i)));
-    const torch::Tensor place = (rows_.unusable_row * size(i) + column).masked_select(inside);
-    logits.view({-1}).index_fill_(0, place, kUnusable);
+    const torch::Tensor cell = (rows_.unusable_row * size(i) + column).masked_select(inside);
+    logits.view({-1}).index_fill_(0, cell, kUnusable);
     if (num_chunks() == 1) kept_ = logits;
     return logits;
   }

@@ -2,9 +2,6 @@
 
 #include <array>
 
-#include "core/narrow.h"
-#include "trainer/library/held_rows.h"
-
 namespace saber {
 namespace {
 
@@ -20,40 +17,38 @@ float dot(const float* a, const float* b, std::int64_t width) {
   return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
 }
 
-// Adds weight * <mine, matrix[library row]> to `out`; matrix: of `set`.
-void add_dots(const EmbeddingSet& set, const std::vector<float>& matrix, std::int64_t width, const float* mine,
-              const std::vector<std::int64_t>& library, float weight, std::vector<float>& out) {
-  for (std::size_t i = 0; i < library.size(); ++i)
-    out[i] += weight * dot(mine, matrix.data() + place_of(set, library[i]) * width, width);
-}
+using RowOf = std::span<const float> (EmbeddingSet::*)(std::int64_t) const;
 
-const float* vector_of(const EmbeddingSet& set, const std::vector<float>& matrix, std::int64_t width,
-                       std::int64_t row) {
-  return matrix.data() + place_of(set, row) * width;
+// Adds weight * <mine, row of the library> to `out`.
+void add_dots(const EmbeddingSet& set, RowOf row_of, std::span<const float> mine,
+              const std::vector<std::int64_t>& library, float weight, std::vector<float>& out) {
+  const auto width = static_cast<std::int64_t>(mine.size());
+  for (std::size_t i = 0; i < library.size(); ++i)
+    out[i] += weight * dot(mine.data(), (set.*row_of)(library[i]).data(), width);
 }
 
 }  // namespace
 
-Similarity::Similarity(const EmbeddingSet& set) : set_(set), library_(held_library_rows(set)) {}
+Similarity::Similarity(const EmbeddingSet& set) : set_(set), library_(set.rows_of(Split::library)) {
+  std::erase_if(library_, [&](std::int64_t row) { return !set.holds(row); });
+}
 
 std::vector<float> Similarity::image(std::int64_t row) const {
   std::vector<float> out(library_.size());
-  const std::int64_t width = set_.image_width;
-  add_dots(set_, set_.image, width, vector_of(set_, set_.image, width, row), library_, 1.0F, out);
+  add_dots(set_, &EmbeddingSet::image_of, set_.image_of(row), library_, 1.0F, out);
   return out;
 }
 
 std::vector<float> Similarity::image_and_query(std::int64_t row) const {
   std::vector<float> out(library_.size());
-  const std::int64_t image = set_.image_width, text = set_.text_width;
-  add_dots(set_, set_.image, image, vector_of(set_, set_.image, image, row), library_, 0.5F, out);
-  add_dots(set_, set_.query, text, vector_of(set_, set_.query, text, row), library_, 0.5F, out);
+  add_dots(set_, &EmbeddingSet::image_of, set_.image_of(row), library_, 0.5F, out);
+  add_dots(set_, &EmbeddingSet::query_of, set_.query_of(row), library_, 0.5F, out);
   return out;
 }
 
 std::vector<float> Similarity::query_result(std::span<const float> vector) const {
   std::vector<float> out(library_.size());
-  add_dots(set_, set_.query_result, set_.text_width, vector.data(), library_, 1.0F, out);
+  add_dots(set_, &EmbeddingSet::query_result_of, vector, library_, 1.0F, out);
   return out;
 }
 

@@ -23,8 +23,8 @@ torch::Tensor keys_of(const torch::Tensor& values, const torch::Tensor& items) {
 torch::Tensor top_keys(const torch::Tensor& values, std::int64_t first, std::int64_t count) {
   const std::int64_t size = values.size(1);
   if (count == 1 && size > 0) {  // several times as fast; of equal values max takes the first
-    const auto [value, place] = values.max(1, /*keepdim=*/true);
-    return keys_of(value, place + first);
+    const auto [value, index] = values.max(1, /*keepdim=*/true);
+    return keys_of(value, index + first);
   }
   return top_of_keys(keys_of(values, torch::arange(first, first + size, values.options().dtype(torch::kInt64))), count);
 }

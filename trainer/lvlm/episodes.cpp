@@ -22,10 +22,10 @@ std::vector<std::int64_t> numbers_below(std::int64_t count) {
 
 // A random one of `scenes`, which ascend, but not `hidden`.
 std::int64_t pick(const std::vector<std::int64_t>& scenes, std::int64_t hidden, RandomStream& stream) {
-  const std::int64_t place = std::lower_bound(scenes.begin(), scenes.end(), hidden) - scenes.begin();
-  const bool holds = place < size_of(scenes) && scenes[to_index(place)] == hidden;
+  const std::int64_t position = std::lower_bound(scenes.begin(), scenes.end(), hidden) - scenes.begin();
+  const bool holds = position < size_of(scenes) && scenes[to_index(position)] == hidden;
   const std::int64_t i = stream.below(size_of(scenes) - (holds ? 1 : 0));
-  return scenes[to_index(holds && i >= place ? i + 1 : i)];
+  return scenes[to_index(holds && i >= position ? i + 1 : i)];
 }
 
 }  // namespace

@@ -26,13 +26,13 @@ class Features {
   torch::Tensor fuse(SaberModel& model, const torch::Tensor& rows) const;
 
  private:
-  torch::Tensor places_of(const torch::Tensor& rows) const;
+  torch::Tensor slots_of(const torch::Tensor& rows) const;
 
   torch::Tensor image_, query_, query_result_, instruction_;
   torch::Tensor task_;  // of each row; on the CPU
   torch::Tensor item_;  // of each row its number among the library rows, -1: none; on the CPU
   std::int64_t num_items_ = 0;
-  torch::Tensor place_;  // of each row in the first three, on the CPU; undefined: every row, in order
+  torch::Tensor slot_;  // of each row in the first three, on the CPU; undefined: every row, in order
 };
 
 // On the CPU.

@@ -34,9 +34,9 @@ Reinforce::Reinforce(const ReinforceSettings& settings, const EmbeddingSet& set,
       library_(set),
       head_(library_, features, head),
       queries_(set.rows_of(Split::train)),
+      rows_by_id_(set),
       store_(set),
       reward_carrier_(reward_carrier) {
-  for (std::int64_t row = 0; row < set.num_rows; ++row) row_of_id_[set.id[to_index(row)]] = row;
   if (queries_.empty()) throw_bad_input("has no train queries, which reinforce learns from", "/split");
   if (set.text_result.empty()) throw_bad_input("is absent, and reinforce scores the queries' answers", "/text/result");
   if (settings.shots > scorer.max_shots()) {
@@ -126,7 +126,7 @@ void Reinforce::begin_step(SaberModel& model, std::int64_t step, std::span<const
   }
 }
 
-std::size_t Reinforce::place_of(std::int64_t sample) const {
+std::size_t Reinforce::position_of(std::int64_t sample) const {
   const auto found = std::find(units_.begin(), units_.end(), sample / settings_.group_size);
   ensure(found != units_.end(), "a sample belongs to the batch begun last");
   return to_index((found - units_.begin()) * settings_.group_size + sample % settings_.group_size);
@@ -136,9 +136,9 @@ torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_
   std::vector<DemonstrationSequence> chosen;
   torch::Tensor advantage = torch::empty({static_cast<std::int64_t>(samples.size())}, torch::kFloat64);
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    const std::size_t place = place_of(samples[i]);
-    chosen.push_back(sequences_[place]);
-    advantage[static_cast<std::int64_t>(i)] = advantages_.values[place];
+    const std::size_t position = position_of(samples[i]);
+    chosen.push_back(sequences_[position]);
+    advantage[static_cast<std::int64_t>(i)] = advantages_.values[position];
   }
   const SequencePositions lists(library_, chosen);
   const SoftmaxRows rows = lists.rows();
@@ -158,7 +158,7 @@ torch::Tensor Reinforce::loss_sum(SaberModel& model, std::span<const std::int64_
 }
 
 std::string Reinforce::sample_name(std::int64_t sample) const {
-  const DemonstrationSequence& sequence = sequences_[place_of(sample)];
+  const DemonstrationSequence& sequence = sequences_[position_of(sample)];
   return name_of_sample(set_, sequence.query, sequence.shots);
 }
 
@@ -167,9 +167,9 @@ void Reinforce::add(const std::string& name, std::optional<double> reward) {
   DemonstrationSequence sequence;
   std::vector<std::int64_t> rows;
   for (std::string id; std::getline(ids, id, '/');) {
-    const auto found = row_of_id_.find(std::stoll(id));
-    ensure(found != row_of_id_.end(), "a run's samples are rows of its data set");
-    rows.push_back(found->second);
+    const std::optional<std::int64_t> row = rows_by_id_.find(std::stoll(id));
+    ensure(row.has_value(), "a run's samples are rows of its data set");
+    rows.push_back(*row);
   }
   sequence.query = rows.at(0);
   sequence.shots.assign(rows.begin() + 1, rows.end());

@@ -2,8 +2,6 @@
 // query's group (docs/model.md, reinforce).
 #pragma once
 
-#include <unordered_map>
-
 #include "data/embedding_set.h"
 #include "trainer/library/library_head.h"
 #include "trainer/model/features.h"
@@ -51,7 +49,7 @@ class Reinforce : public Objective {
   const Advantages& advantages() const { return advantages_; }
 
  private:
-  std::size_t place_of(std::int64_t sample) const;  // in the batch begun last
+  std::size_t position_of(std::int64_t sample) const;  // in the batch begun last
   std::vector<DemonstrationSequence> sample_all(SaberModel& model, std::int64_t step,
                                                 std::span<const std::int64_t> units, c10d::ProcessGroup& group) const;
 
@@ -63,7 +61,7 @@ class Reinforce : public Objective {
   Library library_;
   LibraryHead head_;
   std::vector<std::int64_t> queries_;  // rows
-  std::unordered_map<std::int64_t, std::int64_t> row_of_id_;
+  RowsById rows_by_id_;
   RewardStore store_;
   c10::Device reward_carrier_;
   SaberModel start_{nullptr};  // the policy at the start of the stage; with a leash only

@@ -14,13 +14,13 @@ FlatParameters::FlatParameters(torch::nn::Module& model, c10d::ProcessGroup* gro
   for (auto& item : model.named_parameters()) {
     torch::Tensor& p = item.value();
     const std::int64_t count = p.numel();
-    const torch::Tensor place = values_.narrow(0, offset, count).view(p.sizes());
-    place.copy_(p);
-    p.set_data(place);
+    const torch::Tensor view = values_.narrow(0, offset, count).view(p.sizes());
+    view.copy_(p);
+    p.set_data(view);
     names_.push_back(item.key());
     parameters_.push_back(p);
-    places_.push_back(gradients_and_loss_.narrow(0, offset, count).view(p.sizes()));
-    p.mutable_grad() = places_.back();
+    gradient_views_.push_back(gradients_and_loss_.narrow(0, offset, count).view(p.sizes()));
+    p.mutable_grad() = gradient_views_.back();
     offset += count;
   }
 }
@@ -33,11 +33,11 @@ void FlatParameters::drop_gradients() {
 void FlatParameters::settle_gradient(std::size_t i) {
   torch::Tensor& grad = parameters_[i].mutable_grad();
   if (!grad.defined()) {
-    places_[i].zero_();
-  } else if (grad.data_ptr() != places_[i].data_ptr()) {
-    places_[i].copy_(grad);
+    gradient_views_[i].zero_();
+  } else if (grad.data_ptr() != gradient_views_[i].data_ptr()) {
+    gradient_views_[i].copy_(grad);
   }
-  grad = places_[i];
+  grad = gradient_views_[i];
 }
 
 NamedTensors FlatParameters::named(const torch::Tensor& flat, const std::string& prefix) const {

@@ -38,7 +38,7 @@ class FlatParameters {
 
  private:
   std::vector<std::string> names_;
-  std::vector<torch::Tensor> parameters_, places_;  // places_: of the gradients, views of the buffer
+  std::vector<torch::Tensor> parameters_, gradient_views_;  // of the buffer
   torch::Tensor values_, gradients_and_loss_;
 };
 

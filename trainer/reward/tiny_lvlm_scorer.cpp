@@ -69,7 +69,8 @@ torch::Tensor TinyLvlmScorer::picture_tokens(const std::vector<std::int64_t>& ro
     if (block_seen_[to_index(block)]) continue;
     const std::int64_t count = std::min(kPictureBlock, set_.num_rows - first);
     torch::Tensor pixels = torch::zeros({kPictureBlock, 3, set_.pixel_height, set_.pixel_width}, torch::kUInt8);
-    std::copy_n(set_.pixels.data() + first * bytes, count * bytes, pixels.data_ptr<std::uint8_t>());
+    for (std::int64_t i = 0; i < count; ++i)
+      std::ranges::copy(set_.pixels_of(first + i), pixels.data_ptr<std::uint8_t>() + i * bytes);
     const torch::Tensor seen = lvlm_->picture_token(lvlm_->standardise(lvlm_->see(pixels.to(lvlm_->device()))));
     picture_tokens_.narrow(0, first, count).copy_(seen.narrow(0, 0, count));
     block_seen_[to_index(block)] = true;

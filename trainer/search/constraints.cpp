@@ -36,8 +36,10 @@ Constraints::Constraints(const Library& library, Slice shard, const SelectOption
       shard_(shard),
       same_task_(options.same_task),
       excluded_(torch::zeros({shard.size()}, torch::kBool)) {
+  const RowsById rows(library.set());
   for (const std::int64_t id : options.excluded) {
-    const std::int64_t row = library.set().row_of_id(id), item = row < 0 ? -1 : library.item_of(row);
+    const std::optional<std::int64_t> row = rows.find(id);
+    const std::int64_t item = row ? library.item_of(*row) : -1;
     if (item < 0) throw_bad_input(fmt::format("holds {}, which is no library row's id", id), "select.exclude");
     if (item >= shard.begin && item < shard.end) excluded_[item - shard.begin] = true;
   }

@@ -57,11 +57,11 @@ torch::Tensor best_items(const LibraryHead& head, const torch::Tensor& z, const 
     const std::int64_t size = std::min(chunk, items - begin), first = head.shard().begin + begin;
     const torch::Tensor logits = torch::matmul(z, keys.narrow(0, begin, size).t()).to(torch::kFloat64);
     const torch::Tensor noise = gumbel_noise(head.library(), draws, settings, position, {first, first + size});
-    const auto [most, place] =
+    const auto [most, index] =
         (logits + noise.to(logits.device())).masked_fill_(unusable.narrow(1, begin, size), kOut).max(1);
     const torch::Tensor better = most > value;
     value = torch::where(better, most, value);
-    item = torch::where(better, place + first, item);
+    item = torch::where(better, index + first, item);
   }
   if (!head.sharded()) return item;
   const std::int64_t world = head.group()->getSize();
@@ -76,10 +76,10 @@ torch::Tensor sample_sequences(SaberModel& model, const LibraryHead& head, const
                                const torch::Tensor& keys, const std::vector<Draw>& draws,
                                const DrawSettings& settings) {
   const torch::NoGradGuard no_grad;
-  std::vector<std::int64_t> rows, place;  // each query once; of every draw
+  std::vector<std::int64_t> rows, query_of_draw;  // each query once; number of every draw's
   for (const Draw& draw : draws) {
     if (rows.empty() || rows.back() != draw.query_row) rows.push_back(draw.query_row);
-    place.push_back(size_of(rows) - 1);
+    query_of_draw.push_back(size_of(rows) - 1);
   }
   const std::int64_t mine = size_of(draws), longest = largest_of_ranks(head.group(), mine);
   const std::int64_t begin = head.sharded() ? head.group()->getRank() * longest : 0;
@@ -89,7 +89,7 @@ torch::Tensor sample_sequences(SaberModel& model, const LibraryHead& head, const
   for (const Draw& draw : served) served_rows.push_back(draw.query_row);
   torch::Tensor unusable = head.library().own_pictures(head.library().set(), served_rows, head.shard()).to(device);
   torch::Tensor shots = torch::empty({mine, 0, keys.size(1)}, keys.options());
-  const QueryState queries = model->read(features.queries(rows)).select(rows_tensor(place).to(device));
+  const QueryState queries = model->read(features.queries(rows)).select(rows_tensor(query_of_draw).to(device));
   std::vector<torch::Tensor> items;
   for (std::int64_t position = 0; position < settings.shots; ++position) {
     const torch::Tensor z = gather_rows(head.group(), model->choose(queries, shots).select(1, position), longest, 0);

@@ -28,12 +28,13 @@ class BeamTest : public testing::Test {
   }
   // Rows from the root to each node.
   std::vector<Path> paths(const QueryNodes& nodes) const {
+    const RowsById rows(set_);
     std::vector<Path> out;
     for (std::int64_t i = 0; i < nodes.size(); ++i) {
       const std::int64_t parent = nodes.parent[to_index(i)];
       EXPECT_LT(parent, i) << "parents come before their children";
       out.push_back(parent < 0 ? Path{} : out[to_index(parent)]);
-      if (parent >= 0) out.back().push_back(set_.row_of_id(nodes.demonstration[to_index(i)]));
+      if (parent >= 0) out.back().push_back(rows.find(nodes.demonstration[to_index(i)]).value());
     }
     return out;
   }
