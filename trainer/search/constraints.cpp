@@ -36,13 +36,7 @@ Constraints::Constraints(const Library& library, Slice shard, const SelectOption
       shard_(shard),
       same_task_(options.same_task),
       excluded_(torch::zeros({shard.size()}, torch::kBool)) {
-  const RowsById rows(library.set());
-  for (const std::int64_t id : options.excluded) {
-    const std::optional<std::int64_t> row = rows.find(id);
-    const std::int64_t item = row ? library.item_of(*row) : -1;
-    if (item < 0) throw_bad_input(fmt::format("holds {}, which is no library row's id", id), "select.exclude");
-    if (item >= shard.begin && item < shard.end) excluded_[item - shard.begin] = true;
-  }
+  if (!options.excluded.empty()) exclude(options.excluded);
   std::vector<std::string> tasks, answers;
   for (const std::int64_t row : library.rows()) {
     tasks.push_back(task_name(library.set(), row));
@@ -52,6 +46,16 @@ Constraints::Constraints(const Library& library, Slice shard, const SelectOption
   if (options.distinct_pictures) kinds_.push_back(picture_numbers(library));
   std::map<std::string, std::int64_t> answer_numbers;
   if (options.distinct_answers) kinds_.push_back(numbered(answers, answer_numbers));
+}
+
+void Constraints::exclude(const std::vector<std::int64_t>& ids) {
+  const RowsById rows(library_.set());
+  for (const std::int64_t id : ids) {
+    const std::optional<std::int64_t> row = rows.find(id);
+    const std::int64_t item = row ? library_.item_of(*row) : -1;
+    if (item < 0) throw_bad_input(fmt::format("holds {}, which is no library row's id", id), "select.exclude");
+    if (item >= shard_.begin && item < shard_.end) excluded_[item - shard_.begin] = true;
+  }
 }
 
 torch::Tensor Constraints::unusable_at_first(const EmbeddingSet& queries, std::span<const std::int64_t> rows) const {

@@ -34,6 +34,8 @@ class Constraints {
   void add_chosen(torch::Tensor& unusable, const torch::Tensor& chosen) const;
 
  private:
+  void exclude(const std::vector<std::int64_t>& ids);
+
   const Library& library_;
   Slice shard_;
   bool same_task_;
